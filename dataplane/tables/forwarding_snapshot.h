@@ -1,0 +1,63 @@
+// The immutable world that workers read: one atomic pointer to it (dataplane/published.h), latched once per
+// poll loop. Unchanged parts are shared between snapshots by reference; the raw pointers on the packet path
+// are kept alive by the shared_ptrs beside them.
+//
+// Built by the control core (ctrl/tables/compile_snapshot.h), never changed after publication.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "dataplane/ids.h"
+#include "dataplane/net/address.h"
+#include "dataplane/net/aes_hash.h"
+#include "dataplane/state/flow_clock.h"
+#include "dataplane/tables/backend_table.h"
+#include "dataplane/tables/maglev_table.h"
+#include "dataplane/tables/service_table.h"
+
+namespace weir {
+
+// What the hash of a new flow is taken over.
+enum class SelectionInput : std::uint8_t { five_tuple, source_ip };
+
+// A pool as a service sees it. Shared by every service of the pool and between snapshots.
+struct PoolTable {
+    PoolId id;
+    SelectionInput input;
+    MaglevTable maglev;              // -> index into members
+    std::vector<BackendId> members;  // sorted by backend name
+};
+
+struct ServiceRecord {
+    PoolId pool;
+    ForwardingMode mode;               // chooses the BackendView
+    const PoolTable* table = nullptr;  // null: no such service
+    std::shared_ptr<const PoolTable> owner;
+};
+
+// What weir answers on a port, and with which MAC it sends.
+struct PortRecord {
+    MacAddress mac;
+    bool any_destination_mac = false;  // replay of a port whose device's MAC nobody knows
+    std::uint16_t mtu = 1500;
+    std::vector<IpAddress> addresses;  // weir's own, answered like VIPs while there is no host interface
+};
+
+struct ForwardingSnapshot {
+    std::uint64_t generation = 0;
+    HashKey selection_key = HashKey::zero();
+    FlowTimeouts timeouts{};
+    ServiceTable services;
+    std::vector<ServiceRecord> service_records;  // by ServiceId
+    std::array<BackendView, kForwardingModes> backends;
+    std::vector<std::shared_ptr<const PoolTable>> pools;  // by PoolId; null where absent
+    std::vector<PortRecord> ports;                        // by PortId
+    // FNV-1a over every pool's name and Maglev checksum, in the order of names: equal on two appliances that
+    // would pick the same backends.
+    std::uint64_t checksum = 0;
+};
+
+}  // namespace weir

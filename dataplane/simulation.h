@@ -19,7 +19,7 @@
 #include "dataplane/pipeline.h"
 #include "drivers/capture_reader.h"
 #include "drivers/capture_writer.h"
-#include "drivers/mbuf_pool.h"
+#include "drivers/huge_memory.h"
 #include "drivers/result.h"
 #include "drivers/rss.h"
 
@@ -36,11 +36,12 @@ class Simulation {
   public:
     // `world` has one PortRecord for each of `ports` and must outlive the simulation. `prepare` is called for
     // every worker's counters before the first packet (to allocate the chunks that the world's ids need).
-    Simulation(unsigned workers, std::uint64_t flows_per_worker, std::vector<SimulatedPort> ports,
-               const ForwardingSnapshot& world);
+    static Result<std::unique_ptr<Simulation>> create(unsigned workers, std::uint64_t flows_per_worker,
+                                                      std::vector<SimulatedPort> ports,
+                                                      const ForwardingSnapshot& world);
     ~Simulation();
 
-    // All frames of all captures, to the end. Fails if a capture cannot be read or written.
+    // All frames of all captures, to the end. Fails if a capture cannot be read.
     Result<void> run();
 
     [[nodiscard]] std::vector<WorkerCounters*> counters() const;
@@ -50,13 +51,17 @@ class Simulation {
     class SimulatedWorker;
     struct Window;
 
-    Result<bool> next_frame();
-    Result<void> run_window();
+    Simulation(unsigned workers, std::vector<SimulatedPort> ports, const ForwardingSnapshot& world);
+
+    Result<void> read_heads();
+    Result<void> take_frame(std::size_t port);
+    void open_window(std::uint64_t now_ns);
+    void run_window();
 
     const ForwardingSnapshot& world_;
     std::vector<SimulatedPort> ports_;
-    RssSpread spread_;
-    MbufPool pool_;
+    RetaTable reta_;
+    rte_mempool* pool_ = nullptr;
     std::vector<std::unique_ptr<SimulatedWorker>> workers_;
     std::unique_ptr<Window> window_;
 };

@@ -12,19 +12,16 @@ namespace weir {
 
 namespace {
 
-// TSC cycles -> ticks, by one multiplication: the TSC's rate is fixed when EAL has started.
+// TSC cycles -> ticks. One division a loop; the TSC's rate is fixed when EAL has started.
 class TickClock {
   public:
-    TickClock() noexcept
-        : ticks_per_cycle_(static_cast<std::uint64_t>(
-              (static_cast<unsigned __int128>(kTicksPerSecond) << 64) / rte_get_tsc_hz())) {}
+    TickClock() noexcept : cycles_per_tick_(rte_get_tsc_hz() / kTicksPerSecond) {}
     [[nodiscard]] Tick at(std::uint64_t tsc) const noexcept {
-        return Tick{
-            static_cast<std::uint32_t>((static_cast<unsigned __int128>(tsc) * ticks_per_cycle_) >> 64)};
+        return Tick{static_cast<std::uint32_t>(tsc / cycles_per_tick_)};
     }
 
   private:
-    std::uint64_t ticks_per_cycle_;  // scaled by 2^64
+    std::uint64_t cycles_per_tick_;
 };
 
 constexpr std::uint32_t kSweepWhenBusy = 2, kSweepWhenIdle = 64;  // buckets a loop

@@ -118,6 +118,7 @@ template <class Mode, class Inner>
 void rewrite_tunnel(Burst& burst, const IndexList& packets, const HashKey& selection_key) noexcept {
     using Outer = typename Mode::Outer;
     constexpr std::uint32_t kNewLength = sizeof(EthernetHeader) + Mode::kTunnelLength;
+    constexpr std::uint32_t kBehindOuter = Mode::kTunnelLength - sizeof(typename Outer::Header);
     constexpr bool kNeedsEntropy = Mode::kIsGue || std::is_same_v<Outer, V6>;
     for (const std::uint32_t i : packets) {
         rte_mbuf* packet = burst.packet[i];
@@ -134,8 +135,7 @@ void rewrite_tunnel(Burst& burst, const IndexList& packets, const HashKey& selec
         const std::uint64_t entropy = kNeedsEntropy ? keyed_hash(selection_key, burst.key_of<Inner>(i)) : 0;
         const IpProtocol inside = Mode::kIsGue ? IpProtocol::udp : Inner::kEncapsulated;
         detail::finish_outer(outer, inner, Inner::tos(inner), static_cast<std::uint8_t>(inside),
-                             burst.ip_length[i] + kNewLength - sizeof(EthernetHeader) - sizeof(outer),
-                             backend.outer_sum, entropy);
+                             burst.ip_length[i] + kBehindOuter, backend.outer_sum, entropy);
         if constexpr (Mode::kIsGue)
             detail::finish_gue<Outer, Inner>(frame + sizeof(EthernetHeader) + sizeof(outer), outer, burst, i,
                                              entropy);

@@ -14,6 +14,8 @@ class PoolDelta {
   public:
     // `previous` may be null: everything is new.
     PoolDelta(const Config* previous, const Config& next);
+    // From a configuration to itself: health or drains changed, nothing that was typed.
+    static PoolDelta none(const Config& config) { return PoolDelta(config); }
 
     // The pool at `next.pools[i]` is in `previous`, equal in every setting.
     [[nodiscard]] bool unchanged(std::size_t i) const { return unchanged_[i]; }
@@ -22,6 +24,8 @@ class PoolDelta {
     [[nodiscard]] const Config& next() const { return *next_; }
 
   private:
+    explicit PoolDelta(const Config& config) : next_(&config), unchanged_(config.pools.size(), true) {}
+
     const Config* next_;
     std::vector<bool> unchanged_;
     std::vector<const PoolConfig*> removed_;

@@ -55,8 +55,11 @@ def wait_until(condition: Callable[[], bool], seconds: float, step: float = 0.05
 
 
 def raise_on_signals() -> None:
-    """SIGTERM and SIGHUP unwind the stack like Ctrl-C does, so that every `finally` cleans up."""
+    """SIGTERM and SIGHUP unwind the stack like Ctrl-C does, so that every `finally` cleans up; a second signal
+    must not cut that short."""
     def interrupt(number: int, _frame: FrameType | None) -> None:
+        for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt(signal.Signals(number).name)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)

@@ -134,7 +134,7 @@ class LoadBalancer:
         known = self.flows.get((service, flow))
         closest = ""
         for backend, mode in service.targets:
-            mac = self.learn_mac(backend, output)
+            mac = self.next_hop_mac(backend, output)
             entropy = read_entropy(output, backend, mode)
             expected = expected_frame(arrival.frame, packet, backend, mode, mac, entropy)
             if output == expected and egress == backend.egress.name:
@@ -143,6 +143,7 @@ class LoadBalancer:
                 closest = f"nearest is {backend.name} by {mode}: {first_difference(expected, output)}"
         else:
             return f"output {output[:64].hex()} is right for no backend in service; {closest}"
+        self.learnt_macs[backend.next_hop] = mac
         self.backend_packets[backend.pool, backend.name] += 1
         trouble = entropy_problem(entropy, mode)
         if known is not None and known.backend is not backend:
@@ -152,14 +153,13 @@ class LoadBalancer:
         self.remember(service, flow, backend, entropy, arrival.time)
         return trouble
 
-    def learn_mac(self, backend: Backend, output: bytes) -> bytes:
+    def next_hop_mac(self, backend: Backend, output: bytes) -> bytes:
         """A next hop without a configured MAC address: any unicast one will do, but always the same."""
         if backend.next_hop_mac is not None:
             return backend.next_hop_mac
-        mac = output[:6]
-        if backend.next_hop not in self.learnt_macs and not mac[0] & 1 and mac not in self.learnt_macs.values():
-            self.learnt_macs[backend.next_hop] = mac
-        return self.learnt_macs.get(backend.next_hop, b"")
+        known = self.learnt_macs.get(backend.next_hop)
+        taken = output[0] & 1 or output[:6] in self.learnt_macs.values()
+        return known or (b"" if taken else output[:6])
 
     def remember(self, service: Service, flow: tuple[bytes, bytes, bytes, int], backend: Backend,
                  entropy: Entropy, now: int) -> None:

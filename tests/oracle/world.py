@@ -48,7 +48,7 @@ class Backend:
     down: bool
     egress: Port
     next_hop: bytes
-    next_hop_mac: bytes | None  # None: weir derives one, see LoadBalancer.learn_mac
+    next_hop_mac: bytes | None  # None: weir derives one, see LoadBalancer.next_hop_mac
 
     @property
     def eligible(self) -> bool:

@@ -36,7 +36,10 @@ Result<HashKey> selection_key(const Config& config, std::vector<std::string>& as
     }
     auto key = load_hash_key(file);
     if (!key) return tl::make_unexpected(key.error());
-    if (*key) return **key;
+    if (*key) {
+        if (!(*key)->warning.empty()) assumptions.push_back((*key)->warning);
+        return HashKey((*key)->secret);
+    }
     assumptions.push_back(
         file + " does not exist: backends are selected with the zero key; run will create a random one");
     return HashKey::zero();

@@ -4,8 +4,10 @@
 
 namespace weir {
 
+std::string weir_version() { return WEIR_VERSION; }  // from meson.build
+
 std::string dpdk_version() { return rte_version(); }
 
-std::string version_text() { return std::string("weir ") + kVersion + " (" + dpdk_version() + ")"; }
+std::string version_text() { return "weir " + weir_version() + " (" + dpdk_version() + ")"; }
 
 }  // namespace weir

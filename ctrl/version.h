@@ -1,14 +1,13 @@
-// What this program is. WEIR_VERSION comes from meson.build.
+// What this program is.
 #pragma once
 
 #include <string>
 
 namespace weir {
 
-inline constexpr const char* kVersion = WEIR_VERSION;
-
+[[nodiscard]] std::string weir_version();
+[[nodiscard]] std::string dpdk_version();
 // "weir 0.1.0 (DPDK 22.11.11)"
 [[nodiscard]] std::string version_text();
-[[nodiscard]] std::string dpdk_version();
 
 }  // namespace weir

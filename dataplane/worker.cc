@@ -31,7 +31,8 @@ constexpr std::uint32_t kShortestSleepNs = 8'000, kLongestSleepNs = 1'000'000;
 }  // namespace
 
 Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
-    : pipeline_(spec.flow_memory, spec.flow_hash_key, counters_),
+    : counters_(*spec.counters),
+      pipeline_(spec.flow_memory, spec.flow_hash_key, counters_),
       queues_(spec.queues),
       published_(published),
       id_(spec.id),

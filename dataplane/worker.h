@@ -35,6 +35,7 @@ struct WorkerSpec {
     std::vector<WorkerQueues> queues;  // by PortId
     std::span<std::byte> flow_memory;  // FlowTable::bytes_for(flows), zeroed
     HashKey flow_hash_key;
+    WorkerCounters* counters = nullptr;  // outlives the worker
     bool sleeps_when_idle = false;
 };
 
@@ -47,14 +48,13 @@ class Worker {
     // Any thread. run() returns after the loop that it is in.
     void stop() noexcept { stop_.store(true, std::memory_order_relaxed); }
 
-    [[nodiscard]] WorkerCounters& counters() noexcept { return counters_; }
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return pipeline_.flows().capacity(); }
 
   private:
     bool poll(const ForwardingSnapshot& world, Tick now) noexcept;
     void rest(PublishedSnapshot::Reader& reader, std::uint32_t idle_loops) noexcept;
 
-    WorkerCounters counters_;
+    WorkerCounters& counters_;
     Pipeline pipeline_;
     std::vector<WorkerQueues> queues_;
     const PublishedSnapshot& published_;

@@ -34,7 +34,7 @@ bool is_martian_source(const Ipv6Address& address, IpProtocol next_header) noexc
 }
 
 bool is_martian_destination(const Ipv6Address& address) noexcept {
-    return is_unspecified_or_loopback(address) || is_v4_mapped(address);
+    return address.bytes[0] == 0xff || is_unspecified_or_loopback(address) || is_v4_mapped(address);
 }
 
 bool are_ipv4_options_acceptable(std::span<const std::uint8_t> options) noexcept {

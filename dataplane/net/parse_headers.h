@@ -47,10 +47,10 @@ constexpr bool is_martian_source(Ipv4Address address) noexcept {
 // ICMPv6 may come from a link-local address or, while it looks for duplicates, from "::" (RFC 4861); nothing
 // else may.
 bool is_martian_source(const Ipv6Address& address, IpProtocol next_header) noexcept;
-// Destinations that may not be forwarded to, multicast aside.
+// Destinations that may not be forwarded to; multicast is among them, because weir routes none.
 constexpr bool is_martian_destination(Ipv4Address address) noexcept {
     const std::uint32_t first = address.bits.value() >> 24;
-    return first == 0 || first == 127 || first >= 240;
+    return first == 0 || first == 127 || first >= 224;
 }
 bool is_martian_destination(const Ipv6Address& address) noexcept;
 

@@ -50,9 +50,10 @@ Result<std::optional<CapturedFrame>> CaptureReader::next() {
         return operator_error(path_ + ": broken after " + std::to_string(records_) +
                               " frames: " + std::string(pcap_geterr(file_)));
     ++records_;
-    // With nanosecond precision libpcap puts nanoseconds into tv_usec. pcap seconds are 32 bits without a
-    // sign.
-    const auto seconds = static_cast<std::uint64_t>(header->ts.tv_sec);
+    // With nanosecond precision libpcap puts nanoseconds into tv_usec. It reads pcap's 32 bits of seconds
+    // with a sign, which they do not have.
+    const auto seconds = header->ts.tv_sec >= 0 ? static_cast<std::uint64_t>(header->ts.tv_sec)
+                                                : static_cast<std::uint32_t>(header->ts.tv_sec);
     return CapturedFrame{seconds * 1'000'000'000u + static_cast<std::uint64_t>(header->ts.tv_usec),
                          header->len, std::span(data, header->caplen)};
 }

@@ -16,6 +16,7 @@ namespace {
 constexpr unsigned kAfPacketOffset = 66;
 constexpr unsigned kAfPacketFramesize = 2048;  // the PMD's default
 constexpr unsigned kEthernetAndTags = 14 + 2 * 4;
+constexpr unsigned kPage = 4096;
 
 std::string quoted(const DeviceName& device) { return "device = \"" + device.text() + "\""; }
 
@@ -29,17 +30,12 @@ bool is_pci_address(const std::string& name) {
     return std::regex_match(name, shape);
 }
 
-std::uint32_t power_of_two_from(unsigned value) {
-    std::uint32_t power = kAfPacketFramesize;
-    while (power < value) power *= 2;
-    return power;
-}
-
-// The ring of net_af_packet is made of blocks that hold whole frames; the default block is one page.
+// A block of net_af_packet's ring is whole pages, and its frames must fill it (see check_af_packet).
 DeviceName with_frame_room(const DeviceName& device, unsigned frame_bytes) {
-    const auto framesz = power_of_two_from(frame_bytes + kAfPacketOffset);
-    return device.with("framesz", std::to_string(framesz))
-        .with("blocksz", std::to_string(std::max<std::uint32_t>(framesz, 4096)));
+    const unsigned slot = frame_bytes + kAfPacketOffset;
+    const unsigned pages = (slot + kPage - 1) / kPage * kPage;
+    return device.with("framesz", std::to_string(slot <= kAfPacketFramesize ? kAfPacketFramesize : pages))
+        .with("blocksz", std::to_string(pages));
 }
 
 Result<void> check_pcap(const DeviceName& device, std::uint16_t queues) {
@@ -71,6 +67,12 @@ Result<void> check_af_packet(const DeviceName& device, std::uint16_t queues, std
                               std::to_string(queues) + " workers need one each: write \"" +
                               device.with("qpairs", std::to_string(queues)).text() +
                               "\" or lower dataplane.workers to " + std::to_string(pairs));
+    // The PMD reckons with slots side by side, the kernel lets none cross a block: unless a block is full,
+    // they disagree from the second block on.
+    const unsigned framesz = device.number("framesz", kAfPacketFramesize);
+    if (framesz == 0 || device.number("blocksz", kPage) % framesz != 0)
+        return operator_error(quoted(device) + ": blocksz must be a multiple of framesz: write \"" +
+                              with_frame_room(device, mtu + kEthernetAndTags).text() + "\"");
     const unsigned needed = mtu + kEthernetAndTags;
     if (af_packet_frame_bytes(device) < needed)
         return operator_error(

@@ -22,6 +22,9 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1ull << 20;
 
+// rte_eal_init leaves threads and mappings behind even when it fails: a second try would build on them.
+bool started = false;
+
 std::uint64_t mebibytes(std::uint64_t bytes) { return (bytes + kMiB - 1) / kMiB; }
 
 // Where EAL keeps the files of its instances (lib/eal/unix/eal_filesystem.c).
@@ -123,8 +126,6 @@ std::vector<std::string> eal_arguments(const EalOptions& options) {
 }
 
 Error eal_error(const EalOptions& options, int code, const LogCapture& log) {
-    if (code == EALREADY)
-        return {"DPDK was started before in this process and cannot be started again", Error::Cause::machine};
     if (code == ENOMEM)
         return {"DPDK could not get " + std::to_string(mebibytes(options.memory)) +
                     " MB of memory: lower dataplane.memory or free memory" + log.quote(),
@@ -135,6 +136,7 @@ Error eal_error(const EalOptions& options, int code, const LogCapture& log) {
 }  // namespace
 
 Result<Eal> Eal::start(const EalOptions& options) {
+    if (started) return machine_error("DPDK was started before in this process and cannot be started again");
     if (auto error = check_cpus(options)) return tl::make_unexpected(*error);
     if (options.hugepages) {
         if (auto error = check_hugepages(options)) return tl::make_unexpected(*error);
@@ -143,19 +145,24 @@ Result<Eal> Eal::start(const EalOptions& options) {
     std::vector<char*> argv;
     for (auto& argument : arguments) argv.push_back(argument.data());
 
+    started = true;
     const LogCapture log;
     if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0)
         return tl::make_unexpected(eal_error(options, rte_errno, log));
-    return Eal(static_cast<unsigned>(options.worker_cpus.size()), log.text());
+    return Eal(static_cast<unsigned>(options.worker_cpus.size()), log.text(),
+               options.hugepages ? options.file_prefix : std::string());
 }
 
 Eal::Eal(Eal&& other) noexcept
     : running_(std::exchange(other.running_, false)),
       workers_(other.workers_),
-      startup_log_(std::move(other.startup_log_)) {}
+      startup_log_(std::move(other.startup_log_)),
+      file_prefix_(std::move(other.file_prefix_)) {}
 
 Eal::~Eal() {
-    if (running_) rte_eal_cleanup();
+    if (!running_) return;
+    rte_eal_cleanup();
+    if (!file_prefix_.empty()) remove_hugepage_files(file_prefix_);
 }
 
 }  // namespace weir

@@ -47,12 +47,13 @@ class Eal {
     [[nodiscard]] const std::string& startup_log() const noexcept { return startup_log_; }
 
   private:
-    Eal(unsigned workers, std::string startup_log) noexcept
-        : workers_(workers), startup_log_(std::move(startup_log)) {}
+    Eal(unsigned workers, std::string startup_log, std::string file_prefix) noexcept
+        : workers_(workers), startup_log_(std::move(startup_log)), file_prefix_(std::move(file_prefix)) {}
 
     bool running_ = true;
     unsigned workers_;
     std::string startup_log_;
+    std::string file_prefix_;  // empty: no hugepages
 };
 
 }  // namespace weir

@@ -12,6 +12,10 @@ struct Hugepages {
     bool mounted = false;           // a hugetlbfs is mounted
 };
 
+// rte_eal_cleanup (22.11) leaves the files, and so the pages, until the next start of the same prefix: nobody
+// else could have them. Only when no instance of the prefix lives.
+void remove_hugepage_files(const std::string& file_prefix);
+
 [[nodiscard]] Hugepages look_at_hugepages(const std::string& file_prefix);
 
 }  // namespace weir

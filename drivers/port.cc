@@ -92,6 +92,7 @@ Port::Port(Port&& other) noexcept
       checks_ipv4_checksums_(other.checks_ipv4_checksums_),
       pool_(other.pool_),
       notes_(std::move(other.notes_)),
+      driver_log_(std::move(other.driver_log_)),
       rx_taken_(std::move(other.rx_taken_)),
       tx_taken_(std::move(other.tx_taken_)) {}
 
@@ -122,16 +123,22 @@ Result<Port> Port::open(const PortSpec& spec, MbufPools& pools) {
         return operator_error("port " + spec.name + ": DPDK took " + device->name +
                               " but made no network port of it: "
                               "is it a network device?");
-    Port port(spec, ethdev, *probed);
-    if (const auto ready = PortSetup(port, pools).run(&*device); !ready)
-        return tl::make_unexpected(ready.error());
-    return port;
+    return set_up(Port(spec, ethdev, *probed), &*device, pools);
 }
 
 Result<Port> Port::adopt(std::uint16_t ethdev, const PortSpec& spec, MbufPools& pools) {
-    Port port(spec, ethdev, false);
-    if (const auto ready = PortSetup(port, pools).run(nullptr); !ready)
-        return tl::make_unexpected(ready.error());
+    return set_up(Port(spec, ethdev, false), nullptr, pools);
+}
+
+Result<Port> Port::set_up(Port port, const DeviceName* device, MbufPools& pools) {
+    const LogCapture log;
+    auto ready = PortSetup(port, pools).run(device);
+    if (!ready) {
+        Error error = std::move(ready).error();
+        if (error.cause == Error::Cause::machine) error.message += log.quote();
+        return tl::make_unexpected(std::move(error));
+    }
+    port.driver_log_ = log.text();
     return port;
 }
 

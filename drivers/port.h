@@ -21,6 +21,8 @@
 
 namespace weir {
 
+struct DeviceName;
+
 // How the device spreads frames over its queues. Where `matches_software` is false, nobody can foretell the
 // queue of a frame: whoever receives it computes rss_queue_of_frame(key, reta) and hands it over.
 struct RssInfo {
@@ -70,6 +72,9 @@ class Port {
     // Sentences for the log: what this device lacks, and what weir does instead.
     [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
 
+    // What DPDK logged while it set the port up, at warning level and above: for a debug log.
+    [[nodiscard]] const std::string& driver_log() const noexcept { return driver_log_; }
+
     // Each queue can be taken once: two workers on one queue would corrupt it. Precondition: not taken
     // before.
     [[nodiscard]] RxQueue rx_queue(std::uint16_t queue);
@@ -84,6 +89,7 @@ class Port {
   private:
     friend class PortSetup;
     Port(PortSpec spec, std::uint16_t ethdev, bool owned);
+    static Result<Port> set_up(Port port, const DeviceName* device, MbufPools& pools);
 
     PortSpec spec_;
     std::uint16_t ethdev_;
@@ -99,6 +105,7 @@ class Port {
     bool checks_ipv4_checksums_ = false;
     rte_mempool* pool_ = nullptr;
     std::vector<std::string> notes_;
+    std::string driver_log_;
     std::vector<bool> rx_taken_, tx_taken_;
 };
 

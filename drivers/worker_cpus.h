@@ -15,6 +15,7 @@ struct WorkerCpus {
 
 // The CPUs that this process may use (its affinity mask: taskset, systemd's CPUAffinity, a container),
 // ascending.
+// Ask before Eal::start: it pins the main thread to the control CPU.
 [[nodiscard]] std::vector<unsigned> usable_cpus();
 
 // One CPU per worker, the control CPU last of all. With fewer CPUs than workers: an error, unless sharing is

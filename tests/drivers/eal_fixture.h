@@ -4,8 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <initializer_list>
-#include <span>
+#include <string>
 #include <vector>
 
 #include "drivers/eal.h"
@@ -13,6 +12,7 @@
 #include "drivers/mbuf_pool.h"
 #include "drivers/port.h"
 #include "drivers/worker_cpus.h"
+#include "tests/drivers/says.h"
 
 namespace weir::test {
 
@@ -21,7 +21,7 @@ inline EalOptions unprivileged_eal() {
     options.program = "weir-test";
     options.control_cpu = usable_cpus().front();
     options.hugepages = false;
-    options.memory = 128u << 20;
+    options.memory = 256u << 20;
     return options;
 }
 
@@ -67,13 +67,5 @@ class DriversTest : public ::testing::Test {
 
     MbufPools pools_{small_demand()};
 };
-
-// True if the text has every one of the words: what a sentence for the operator must name.
-inline ::testing::AssertionResult says(const std::string& text, std::initializer_list<const char*> words) {
-    for (const char* word : words)
-        if (text.find(word) == std::string::npos)
-            return ::testing::AssertionFailure() << "\"" << text << "\" does not say \"" << word << "\"";
-    return ::testing::AssertionSuccess();
-}
 
 }  // namespace weir::test

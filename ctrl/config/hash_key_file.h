@@ -7,11 +7,12 @@
 #include <optional>
 #include <string>
 
+#include "dataplane/net/aes_hash.h"
 #include "drivers/result.h"
 
 namespace weir {
 
-using HashKeySecret = std::array<std::uint8_t, 32>;
+using HashKeySecret = std::array<std::uint8_t, kHashKeyBytes>;
 
 struct HashKeyFile {
     HashKeySecret secret{};

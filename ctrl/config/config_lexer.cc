@@ -226,7 +226,7 @@ void ConfigLexer::judge_integer(const std::string& word) {
     const bool lost = errno == ERANGE;
     using Narrow = std::numeric_limits<std::int32_t>;
     if (!lost && (wide || (value >= Narrow::min() && value <= Narrow::max()))) return;
-    lost_integers_.push_back(here());
+    lost_integers_.push_back({here(), wide ? value : static_cast<std::int32_t>(value)});
     diagnostics_.error(
         here(), fmt::format("the number {} does not fit; allowed: {} to {} (no setting needs more; sizes "
                             "are texts with a unit: \"64M\", \"1G\")",

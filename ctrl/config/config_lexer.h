@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -36,6 +37,12 @@ class BracketStack {
     bool too_deep_ = false;
 };
 
+// An integer that libconfig does not keep, and what it makes of it.
+struct LostInteger {
+    SourceLine where;
+    std::int64_t becomes;
+};
+
 class ConfigLexer {
   public:
     // Called for `@include "NAME"` that spans [begin, end) of the text.
@@ -47,7 +54,7 @@ class ConfigLexer {
                 Diagnostics& diagnostics);
     void run(const Include& include);
     // Where integers stand that libconfig would wrap. Reported as errors, but no reason not to parse.
-    [[nodiscard]] const std::vector<SourceLine>& lost_integers() const noexcept { return lost_integers_; }
+    [[nodiscard]] const std::vector<LostInteger>& lost_integers() const noexcept { return lost_integers_; }
 
   private:
     [[nodiscard]] SourceLine here() const { return {file_, line_}; }
@@ -70,7 +77,7 @@ class ConfigLexer {
     Diagnostics& diagnostics_;
     std::size_t at_ = 0;
     unsigned line_ = 1;
-    std::vector<SourceLine> lost_integers_;
+    std::vector<LostInteger> lost_integers_;
     std::string name_;        // the last token, if it was a name
     SourceLine name_where_;   // where it stands
     SourceLine comma_where_;  // the last token, if it was a comma: line > 0

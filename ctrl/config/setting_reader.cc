@@ -109,7 +109,7 @@ std::optional<std::int64_t> GroupReader::integer_of(const char* key, const Setti
     }
     if (value >= range.min && value <= range.max) return value;
     // The lexer has said so with the number that the operator wrote; this one is what libconfig made of it.
-    if (!source_.lost_integer(where_of(setting)))
+    if (!source_.lost_integer(where_of(setting), value))
         error_at(where_of(setting), fmt::format("{} is {}; allowed: {} to {}", key, value, grouped(range.min),
                                                 grouped(range.max)));
     return std::nullopt;

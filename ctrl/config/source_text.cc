@@ -19,8 +19,8 @@ SourceLine SourceText::where(unsigned line) const {
     return {files_[segment.file], segment.file_line + (line - segment.line)};
 }
 
-bool SourceText::lost_integer(const SourceLine& where) const {
-    return lost_integers_.contains({where.file, where.line});
+bool SourceText::lost_integer(const SourceLine& where, std::int64_t value) const {
+    return lost_integers_.contains({where.file, where.line, value});
 }
 
 // Fills a SourceText file by file.
@@ -109,7 +109,8 @@ void SourceLoader::add(std::string text, std::size_t file, const Folder& folder)
         copied_line = where.line;
     });
     append(std::string_view(text).substr(copied), file, copied_line);
-    for (const SourceLine& lost : lexer.lost_integers()) source_.lost_integers_.emplace(lost.file, lost.line);
+    for (const LostInteger& lost : lexer.lost_integers())
+        source_.lost_integers_.emplace(lost.where.file, lost.where.line, lost.becomes);
     source_.lost_ += lexer.lost_integers().size();
     including_.pop_back();
 }

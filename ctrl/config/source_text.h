@@ -9,11 +9,12 @@
 // rest.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "ctrl/config/diagnostics.h"
@@ -30,8 +31,9 @@ class SourceText {
     [[nodiscard]] const std::string& text() const noexcept { return text_; }
     // Where line `line` of text() comes from (counted from 1; 0 is taken as 1).
     [[nodiscard]] SourceLine where(unsigned line) const;
-    // True if an integer on this line does not fit and has been reported: its value means nothing.
-    [[nodiscard]] bool lost_integer(const SourceLine& where) const;
+    // True if `value` is what libconfig makes of an integer on this line that does not fit, which has been
+    // reported.
+    [[nodiscard]] bool lost_integer(const SourceLine& where, std::int64_t value) const;
 
   private:
     friend class SourceLoader;
@@ -43,7 +45,7 @@ class SourceText {
     std::string text_;
     std::vector<std::string> files_;
     std::vector<Segment> segments_;
-    std::set<std::pair<std::string, unsigned>> lost_integers_;
+    std::set<std::tuple<std::string, unsigned, std::int64_t>> lost_integers_;
     std::size_t lost_ = 0;
 };
 

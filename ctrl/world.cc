@@ -49,14 +49,23 @@ ApplyReport World::compile_and_publish(const PoolDelta& delta, Time begun) {
         compile_snapshot({delta, ids_, options_.ports, eligible_, generation_}, compiled_, &report.work);
     const Time compiled = options_.now();
     reached(ReloadStep::compiled);
-    for (WorkerCounters* worker : workers_) {
-        worker->services.ensure(ids_.service_ids());
-        worker->backends.ensure(ids_.backend_ids());
-    }
+    checksum_ = snapshot->checksum;
+    prepare_counters();
     publish(std::move(snapshot));
     report.compile_time = compiled - begun;
     report.publish_time = options_.now() - compiled;
     return report;
+}
+
+// Every id of the snapshot to come has its counters, and what an earlier owner of an id counted is noted.
+void World::prepare_counters() {
+    for (WorkerCounters* worker : workers_) {
+        worker->services.ensure(ids_.service_ids());
+        worker->backends.ensure(ids_.backend_ids());
+    }
+    const IdRegistry::Reused reused = ids_.take_reused();
+    for (const BackendId id : reused.backends) counter_bases_.set(workers_, id);
+    for (const ServiceId id : reused.services) counter_bases_.set(workers_, id);
 }
 
 void World::publish(std::unique_ptr<const ForwardingSnapshot> snapshot) {

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "ctrl/config/config.h"
+#include "ctrl/metrics/counter_sums.h"
 #include "ctrl/metrics/duration_histogram.h"
 #include "ctrl/notify.h"
 #include "ctrl/tables/compile_snapshot.h"
@@ -89,6 +90,9 @@ class World {
     [[nodiscard]] std::span<WorkerCounters* const> workers() const { return workers_; }
     // From publication to the last worker's answer, as seen by tick().
     [[nodiscard]] const DurationHistogram& publish_durations() const { return publish_durations_; }
+    // The newest snapshot's, published or held back.
+    [[nodiscard]] std::uint64_t checksum() const { return checksum_; }
+    [[nodiscard]] const CounterBases& counter_bases() const { return counter_bases_; }
     [[nodiscard]] std::uint64_t missed_deadlines() const { return missed_deadlines_; }
     [[nodiscard]] std::size_t retired() const { return retired_; }
     void reached(ReloadStep step) const {
@@ -106,6 +110,7 @@ class World {
     };
     [[nodiscard]] Result<void> check_ports(const Config& next) const;
     ApplyReport compile_and_publish(const PoolDelta& delta, Time begun);
+    void prepare_counters();
     void publish(std::unique_ptr<const ForwardingSnapshot> snapshot);
     void reclaim();
     void settle(Time now);
@@ -120,6 +125,8 @@ class World {
     Published<ForwardingSnapshot> published_;
     std::unique_ptr<const ForwardingSnapshot> held_;  // newest, while too many old ones are kept alive
     std::uint64_t generation_ = 0;                    // compiled last
+    std::uint64_t checksum_ = 0;
+    CounterBases counter_bases_;
     std::size_t retired_ = 0;
     std::deque<Pending> pending_;       // published, not yet taken by every worker
     std::vector<std::uint64_t> named_;  // by worker: newest generation it was named for

@@ -88,9 +88,8 @@ class Compiler {
 
 void Compiler::compile_ports() {
     assert(input_.ports.size() == config_.ports.size());
-    NextHops hops(config_, world_.derive_unknown_macs);
-    hops_changed_ = !world_.hops.has_value() || !(*world_.hops == hops);
-    if (hops_changed_) world_.hops = std::move(hops);
+    hops_changed_ = !world_.hops.has_value() || !world_.hops->same_as(config_);
+    if (hops_changed_) world_.hops.emplace(config_, world_.derive_unknown_macs);
     ports_changed_ = !std::ranges::equal(world_.ports, input_.ports);
     if (ports_changed_) world_.ports.assign(input_.ports.begin(), input_.ports.end());
 }

@@ -90,7 +90,11 @@ void IdRegistry::commit_pool(PoolPlan& plan, std::uint64_t generation) {
     pool.backends = std::move(plan.backends);
     draining_ -= std::exchange(pool.draining, 0);
     for (Backend& backend : pool.backends) {
-        if (backend.id == kNoBackend) backend.id = BackendId{backend_stock_.take()};
+        if (backend.id == kNoBackend) {
+            const std::uint32_t given = backend_stock_.high_water();
+            backend.id = BackendId{backend_stock_.take()};
+            if (index(backend.id) < given) reused_.backends.push_back(backend.id);
+        }
         pool.draining += backend.phase == IdPhase::draining ? 1 : 0;
     }
     draining_ += pool.draining;
@@ -115,7 +119,11 @@ void IdRegistry::assign_services(const Config& next, std::uint64_t generation) {
     for (const ServiceConfig& service : next.services) {
         const auto key = configured.emplace(service.name, service.vip).first;
         const auto [place, is_new] = services_.try_emplace(*key);
-        if (is_new) place->second.id = ServiceId{static_cast<std::uint16_t>(service_stock_.take())};
+        if (is_new) {
+            const std::uint32_t given = service_stock_.high_water();
+            place->second.id = ServiceId{static_cast<std::uint16_t>(service_stock_.take())};
+            if (index(place->second.id) < given) reused_.services.push_back(place->second.id);
+        }
         place->second.phase = IdPhase::serving;
     }
     for (auto& [key, service] : services_) {

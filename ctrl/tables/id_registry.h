@@ -92,6 +92,13 @@ class IdRegistry {
     // Backends whose drain has ended are absent from the snapshot `generation` on. Returns how many.
     std::size_t end_drains(std::uint64_t generation);
 
+    // Ids given since the last call that had another owner before: their counters do not begin at 0.
+    struct Reused {
+        std::vector<BackendId> backends;
+        std::vector<ServiceId> services;
+    };
+    [[nodiscard]] Reused take_reused() { return std::exchange(reused_, {}); }
+
     // Null if it is not in the configuration.
     [[nodiscard]] const Pool* find_pool(std::string_view name) const;
     [[nodiscard]] ServiceId service_id(const std::string& name, const IpAddress& vip) const;
@@ -135,6 +142,7 @@ class IdRegistry {
     IdStock service_stock_{kMaxServices};
     IdStock pool_stock_{kMaxBackends};
     std::map<std::uint64_t, SweepWait> waits_;  // by generation
+    Reused reused_;
     std::size_t draining_ = 0;
     std::uint64_t reached_ = 0;  // generation that every worker used at the last observe()
 };

@@ -1,9 +1,17 @@
 #include "ctrl/tables/next_hops.h"
 
-#include <algorithm>
-#include <optional>
-
 namespace weir {
+namespace {
+
+std::unique_ptr<const Config> copy_of_ways(const Config& config) {
+    auto ways = std::make_unique<Config>();
+    ways->ports = config.ports;
+    ways->neighbors = config.neighbors;
+    ways->routes = config.routes;
+    return ways;
+}
+
+}  // namespace
 
 MacAddress derived_mac(const IpAddress& address) {
     const auto& bytes = address.bytes();
@@ -15,82 +23,43 @@ MacAddress derived_mac(const IpAddress& address) {
 }
 
 NextHops::NextHops(const Config& config, bool derive_unknown_macs)
-    : derive_(derive_unknown_macs), has_ports_(!config.ports.empty()) {
-    const auto port_named = [&](const std::string& name) -> std::optional<PortId> {
-        for (std::size_t i = 0; i < config.ports.size(); ++i)
-            if (config.ports[i].name == name) return PortId{static_cast<std::uint8_t>(i)};
-        return std::nullopt;
-    };
-    for (std::size_t i = 0; i < config.ports.size(); ++i)
-        for (const IpPrefix& prefix : config.ports[i].addresses)
-            connected_.push_back({prefix, PortId{static_cast<std::uint8_t>(i)}});
-    for (const NeighborConfig& neighbor : config.neighbors)
-        if (const auto port = port_named(neighbor.port))
-            neighbors_.emplace(neighbor.address, Neighbor{*port, neighbor.mac});
-    for (const RouteConfig& route : config.routes)
-        if (const auto port = port_named(route.port)) routes_.push_back({route.prefix, route.via, *port});
-    std::stable_sort(routes_.begin(), routes_.end(),
-                     [](const Route& a, const Route& b) { return a.prefix.length > b.prefix.length; });
-}
+    : world_(copy_of_ways(config)), egress_(*world_), derive_(derive_unknown_macs) {}
 
-// Of several ports whose network has the address, the longest prefix, then the file's order.
-const NextHops::Connected* NextHops::find_connected(const IpAddress& address) const {
-    const Connected* best = nullptr;
-    for (const Connected& connected : connected_)
-        if (connected.prefix.contains(address) &&
-            (best == nullptr || connected.prefix.length > best->prefix.length))
-            best = &connected;
-    return best;
-}
-
-const NextHops::Route* NextHops::find_route(const IpAddress& address) const {
-    const auto route = std::ranges::find_if(
-        routes_, [&](const Route& candidate) { return candidate.prefix.contains(address); });
-    return route == routes_.end() ? nullptr : &*route;
+bool NextHops::same_as(const Config& config) const {
+    return world_->ports == config.ports && world_->neighbors == config.neighbors &&
+           world_->routes == config.routes;
 }
 
 // The port's address in the next hop's own network; else the port's first of the family.
-void NextHops::set_source(NextHop& hop, Family family) const {
-    for (const Connected& connected : connected_) {
-        if (connected.port != hop.port || connected.prefix.address.family() != family) continue;
-        const bool same_network = connected.prefix.contains(hop.address);
+void NextHops::set_source(NextHop& hop, const PortConfig& port, Family family) const {
+    for (const IpPrefix& own : port.addresses) {
+        if (own.address.family() != family) continue;
+        const bool same_network = own.contains(hop.address);
         if (hop.has_source && !same_network) continue;
-        hop.source = connected.prefix.address;
+        hop.source = own.address;
         hop.has_source = true;
         if (same_network) return;
     }
 }
 
-// Precondition: `address` and `port` are set.
-void NextHops::resolve(NextHop& hop) const {
-    const auto neighbor = neighbors_.find(hop.address);
-    hop.derived = neighbor == neighbors_.end() && derive_;
-    hop.resolved = neighbor != neighbors_.end() || hop.derived;
-    if (hop.derived) hop.mac = derived_mac(hop.address);
-    if (neighbor == neighbors_.end()) return;
-    hop.mac = neighbor->second.mac;
-    hop.port = neighbor->second.port;
-}
-
 NextHop NextHops::find(const IpAddress& destination) const {
+    const Egress egress = egress_.find(destination);
     NextHop hop;
-    hop.address = destination;
-    const auto neighbor = neighbors_.find(destination);
-    const Connected* connected = find_connected(destination);
-    if (neighbor != neighbors_.end() || connected != nullptr) {
-        hop.port = neighbor != neighbors_.end() ? neighbor->second.port : connected->port;
-        hop.reachable = hop.on_link = true;
-    } else if (const Route* route = find_route(destination)) {
-        hop.port = route->port;
-        hop.address = route->via;
-        hop.reachable = true;
-    } else if (!derive_ || !has_ports_) {
-        return hop;
-    } else {
+    hop.address = egress.route != nullptr ? egress.route->via : destination;
+    hop.reachable = egress.port != nullptr;
+    hop.on_link = egress.on_link();
+    const PortConfig* port = egress.port;
+    if (port == nullptr && derive_ && !world_->ports.empty()) {
+        port = world_->ports.data();
         hop.on_link = true;
     }
-    resolve(hop);
-    set_source(hop, destination.family());
+    if (port == nullptr) return hop;
+    hop.port = PortId{static_cast<std::uint8_t>(port - world_->ports.data())};
+    set_source(hop, *port, destination.family());
+    hop.derived = egress.neighbor == nullptr && derive_;
+    hop.resolved = egress.neighbor != nullptr || hop.derived;
+    if (egress.neighbor != nullptr) hop.mac = egress.neighbor->mac;
+    if (hop.derived) hop.mac = derived_mac(hop.address);
     return hop;
 }
 

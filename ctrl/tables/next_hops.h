@@ -1,16 +1,14 @@
 // The way to a backend, from what the configuration says: egress port, weir's own address there, and the MAC
 // of the next hop. Spine A's world is static: neighbors and routes of the file; nothing is learnt.
 //
-// Order: an exact entry of `neighbors`; else the connected prefix of a port that contains the address (on
-// link); else the longest prefix of `routes`, whose `via` is looked up in the same way but not routed again.
+// Which port and which router is EgressFinder's answer (ctrl/config/egress.h), the same that validate_config
+// judged by; here come the MAC and weir's own address.
 #pragma once
 
-#include <map>
-#include <set>
-#include <string>
-#include <vector>
+#include <memory>
 
 #include "ctrl/config/config.h"
+#include "ctrl/config/egress.h"
 #include "dataplane/ids.h"
 
 namespace weir {
@@ -32,7 +30,7 @@ struct NextHop {
 // IPv6 address. Unicast, locally administered, the same in every run.
 [[nodiscard]] MacAddress derived_mac(const IpAddress& address);
 
-// Refers to nothing: keeps its own copies. Immutable after construction; the control thread.
+// Keeps its own copy of what it needs. Immutable after construction; the control thread.
 class NextHops {
   public:
     // `derive_unknown_macs`: for replay. A next hop without a neighbor entry gets a derived MAC, and a
@@ -43,35 +41,14 @@ class NextHops {
     [[nodiscard]] NextHop find(const IpAddress& destination) const;
 
     // Built from the same ports, neighbors and routes.
-    friend bool operator==(const NextHops&, const NextHops&) = default;
+    [[nodiscard]] bool same_as(const Config& config) const;
 
   private:
-    struct Neighbor {
-        PortId port;
-        MacAddress mac;
-        friend bool operator==(const Neighbor&, const Neighbor&) = default;
-    };
-    struct Connected {
-        IpPrefix prefix;  // weir's own address, with the network's length
-        PortId port;
-        friend bool operator==(const Connected&, const Connected&) = default;
-    };
-    struct Route {
-        IpPrefix prefix;
-        IpAddress via;
-        PortId port;
-        friend bool operator==(const Route&, const Route&) = default;
-    };
-    [[nodiscard]] const Connected* find_connected(const IpAddress& address) const;
-    [[nodiscard]] const Route* find_route(const IpAddress& address) const;
-    void set_source(NextHop& hop, Family family) const;
-    void resolve(NextHop& hop) const;
+    void set_source(NextHop& hop, const PortConfig& port, Family family) const;
 
+    std::unique_ptr<const Config> world_;  // ports, neighbors and routes only; the finder refers to it
+    EgressFinder egress_;
     bool derive_;
-    bool has_ports_;
-    std::map<IpAddress, Neighbor> neighbors_;
-    std::vector<Connected> connected_;
-    std::vector<Route> routes_;  // longest prefix first
 };
 
 }  // namespace weir

@@ -114,7 +114,8 @@ TEST_F(WorldTest, OldSnapshotsOfAStuckReaderAreBoundedAndTheNewestWins) {
     tick();
     EXPECT_EQ(world.retired(), 0u);
     EXPECT_TRUE(world.in_force());
-    EXPECT_EQ(world.publish_durations().count(), 1 + World::kMaxRetired + 1) << "held ones were never published";
+    EXPECT_EQ(world.publish_durations().count(), 1 + World::kMaxRetired + 1)
+        << "held ones were never published";
     stuck.leave();
 }
 

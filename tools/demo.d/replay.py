@@ -39,6 +39,8 @@ def print_flows(capture: Path) -> None:
     for flow, backends in sorted(flows.items()):
         where = ", ".join(f"{NAMES.get(address, '?')} ({address})" for address in backends)
         print(f"  {flow:46} {sum(backends.values()):>7}  {where}")
+    if not flows:
+        raise SystemExit("no tunnelled packet in the output")
     if any(len(backends) > 1 for backends in flows.values()):
         raise SystemExit("a flow was split over backends")
 

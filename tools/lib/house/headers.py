@@ -14,15 +14,17 @@ from house.layers import CORE, Problem, layer_of
 NO_FLAGS = "no compile_commands.json: configure a build first (meson setup build)"
 
 
-def flags_by_folder(build: Path) -> dict[str, list[str]]:
-    """For each folder with a translation unit, the compiler and the flags of one of them."""
+def known_flags(build: Path) -> dict[str, list[str]]:
+    """For each translation unit, and for each folder with one, the compiler and its flags."""
     database = build / "compile_commands.json"
     if not database.exists():
         return {}
-    flags: dict[str, list[str]] = {}
+    flags: dict[str, list[str]] = {}  # by folder, and by source for its own header
     for entry in json.loads(database.read_text()):
         file = os.path.relpath(os.path.join(entry["directory"], entry["file"]), build.parent)
-        flags.setdefault(os.path.dirname(file), without_files(shlex.split(entry["command"])))
+        words = without_files(shlex.split(entry["command"]))
+        flags[os.path.splitext(file)[0]] = words
+        flags.setdefault(os.path.dirname(file), words)
     return flags
 
 
@@ -33,9 +35,10 @@ def dpdk_flags() -> list[str]:
 
 
 def flags_of(header: str, flags: dict[str, list[str]]) -> list[str]:
-    """Of the header's own folder, else of the nearest relative; every layer but core knows DPDK."""
-    folder = os.path.dirname(header)
-    nearest = max(sorted(flags), key=lambda other: (other == folder, layer_of(other) == layer_of(header),
+    """Of the source of the same name, else of the header's folder, else of the nearest relative; every layer but
+    core knows DPDK."""
+    folder, stem = os.path.dirname(header), os.path.splitext(header)[0]
+    nearest = max(sorted(flags), key=lambda other: (other == stem, other == folder, layer_of(other) == layer_of(header),
                                                     len(flags[other])))
     core = header.startswith(CORE) or header == "dataplane/ids.h"
     return [*flags[nearest], *([] if core else dpdk_flags())]
@@ -67,7 +70,7 @@ def compile_alone(header: str, build: Path, flags: list[str]) -> Problem | None:
 
 
 def problems(build: Path, headers: list[str]) -> list[Problem]:
-    flags = flags_by_folder(build)
+    flags = known_flags(build)
     if not flags:
         return [Problem(build.name, 1, NO_FLAGS)] if headers else []
     with ThreadPoolExecutor(max_workers=2) as pool:

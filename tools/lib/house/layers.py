@@ -11,8 +11,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CORE = ("dataplane/net", "dataplane/tables", "dataplane/state")
 # What core may include with a slash or .h in its name; every other <...> must be a C++ standard header.
 CORE_SYSTEM_HEADERS = {"arpa/inet.h": "inet_pton and inet_ntop",
-                       "immintrin.h": "AES rounds on x86", "wmmintrin.h": "AES rounds on x86",
-                       "arm_neon.h": "AES rounds on Arm"}
+                       "emmintrin.h": "SSE2: tags of a bucket at once", "immintrin.h": "AES rounds on x86",
+                       "wmmintrin.h": "AES rounds on x86", "arm_neon.h": "the same on Arm"}
 MAY_INCLUDE = {"drivers": ("drivers",), "dataplane": ("dataplane", "drivers"),
                "ctrl": ("ctrl", "dataplane", "drivers")}
 # DPDK headers that ctrl may include, and why. It never touches an mbuf nor a device.
@@ -21,6 +21,7 @@ CTRL_DPDK_HEADERS = {
     "rte_lcore.h": "lcore numbers, for the same reason",
     "rte_cycles.h": "the TSC's frequency turns counters into seconds",
     "rte_rcu_qsbr.h": "publication waits for the workers' quiescent states",
+    "rte_version.h": "weir --version names the DPDK that it was built with",
     "rte_errno.h": "to say why a DPDK call failed",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,12 @@ class Wrk:
 
     def running(self) -> bool:
         return self.process.poll() is None
+
+    def finish(self) -> WrkResult:
+        """Stops it now, if it still runs; wrk then says what it has seen so far."""
+        if self.running():
+            self.process.send_signal(signal.SIGINT)
+        return self.result()
 
     def result(self) -> WrkResult:
         self.process.wait(self.seconds + 15)

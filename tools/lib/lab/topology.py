@@ -21,6 +21,7 @@ socket gets checksum-partial and 64 KB super-frames from a veth otherwise.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from dataclasses import dataclass, field
@@ -106,9 +107,11 @@ def two_arms() -> Network:
 class Lab:
     """A network brought to life; a context manager that removes all of it again."""
 
+    _numbers = itertools.count()
+
     def __init__(self, network: Network | None = None) -> None:
         self.network = network or one_arm()
-        self.prefix = f"{PREFIX}{os.getpid()}-"
+        self.prefix = f"{PREFIX}{os.getpid()}-{next(self._numbers)}-"
 
     def namespace(self, host: str) -> str:
         return self.prefix + host

@@ -127,7 +127,7 @@ def _hash(text: str) -> int:
 
 
 def _mac(backend: Backend) -> bytes:
-    return backend.next_hop_mac or b"\x02" + backend.next_hop[-5:]
+    return backend.next_hop_mac or b"\x02" + backend.next_hop[-5:].rjust(5, b"\0")
 
 
 def main() -> int:

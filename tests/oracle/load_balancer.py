@@ -29,7 +29,7 @@ from oracle.transport_rules import Judgement, judge_frame
 from oracle.world import UDP, Backend, Service, World
 from support.python.pcap_file import Record
 
-MAX_PROBLEMS = 20
+MAX_PROBLEMS = 8
 FEWEST_FLOWS_TO_JUDGE_SHARES = 1000
 
 

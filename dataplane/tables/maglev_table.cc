@@ -150,7 +150,7 @@ std::uint64_t checksum_of_slots(std::span<const std::uint16_t> slots) noexcept {
 
 MaglevTable MaglevTable::build(const HashKey& key, std::string_view pool,
                                std::span<const MaglevMember> members, std::uint32_t slots) {
-    assert(is_prime(slots) && members.size() <= kMaxMembers);
+    assert(is_prime(slots) && slots < 1u << 31 && members.size() <= kMaxMembers);
     MaglevTable table;
     table.slots_.assign(slots, static_cast<std::uint16_t>(kNoMember));
     std::vector<Walker> walkers = make_walkers(key, pool, members, slots);

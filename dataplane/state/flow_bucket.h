@@ -11,7 +11,7 @@
 #include "dataplane/state/flow_state.h"
 
 #if defined(__SSE2__)
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
 namespace weir {

@@ -66,6 +66,14 @@ TEST_F(FlowTableOf16, the_sixth_of_a_bucket_lies_in_its_second_and_is_found_ther
     EXPECT_EQ(found(hash(3, 9, 5)), BackendId{5});
 }
 
+TEST_F(FlowTableOf16, an_entry_at_home_is_no_match_for_a_flow_that_has_its_bucket_as_second) {
+    insert(hash(3, 9, 50), 50);
+    for (std::uint32_t i = 0; i < 6; ++i) insert(hash(6, 9, i), i);
+    EXPECT_EQ(memory_.buckets()[6].overflow, 1);
+    EXPECT_EQ(found(hash(6, 9, 50)), kNoBackend);
+    EXPECT_EQ(found(hash(3, 9, 50)), BackendId{50});
+}
+
 TEST_F(FlowTableOf16, the_overflow_count_goes_down_again) {
     for (std::uint32_t i = 0; i < 8; ++i) insert(hash(3, 9, i), i);
     EXPECT_EQ(memory_.buckets()[3].overflow, 3);

@@ -127,16 +127,17 @@ TEST(ReadConfig, WarnsAndAccepts) {
          "pools = ( { name = \"web\"; backends = ( { name = \"a\"; address = \"10.1.0.11\"; } ); }, { name = "
          "\"other\"; backends = ( { name = \"a\"; address = \"10.1.0.11\"; } ); } );",
          "no service uses it"},
-        {2, "ports = ( { name = \"edge\"; device = \"net_null0\"; addresses = [ \"10.1.0.2/24\" ]; } );", ""},
         {6, "services = ( );", "no services"},
     };
     for (const Warned& warned : cases) {
         const auto result = read_lines(warned.line, warned.text);
         EXPECT_TRUE(result.config) << warned.text << "\n" << all_text(result.diagnostics);
         const std::string said = all_text(result.diagnostics);
-        if (*warned.words == '\0') continue;
-        EXPECT_NE(said.find(warned.words), std::string::npos) << warned.text << "\n" << said;
-        EXPECT_EQ(result.diagnostics.at(0).where.line, warned.line) << said;
+        EXPECT_NE(said.find("a.cfg:" + std::to_string(warned.line) + ": warning: "), std::string::npos)
+            << said;
+        EXPECT_NE(said.find(warned.words), std::string::npos) << warned.text
+                                                              << "
+                                                                 " << said;
     }
 }
 
@@ -157,7 +158,6 @@ TEST(ReadConfig, SaysEverythingAtOnceInTheFilesOrder) {
     std::string text = good_text_but(8, "timeouts = { udp = 1; tcp = \"1s\"; };");
     text.replace(text.find("workers = 1"), 11, "workers = 0");
     text.replace(text.find("10.1.0.2/24"), 11, "10.1.0.2/99");
-    text.replace(text.find("weight"), 0, "");
     const auto result = read_config_text(text, "a.cfg");
     EXPECT_FALSE(result.config);
     ASSERT_EQ(errors_in(result), 4u) << all_text(result.diagnostics);
@@ -261,7 +261,7 @@ TEST(ReadConfigFile, IncludesRelativeToTheFileAndKeepsLines) {
                  good_text_but(1, "@include \".\""));  // libconfig alone would end the process here
     expect_one_error(read_config(path), 1, "is a folder");
     folder.write("main.cfg", good_text_but(1, "@include \"gone.cfg\""));
-    expect_one_error(read_config(path), 1, "@include \"gone.cfg\": cannot open the file");
+    expect_one_error(read_config(path), 1, "gone.cfg\": cannot open the file");
 }
 
 TEST(Configs, AllShippedOnesAreGoodWithoutAWarning) {

@@ -135,9 +135,7 @@ TEST(ReadConfig, WarnsAndAccepts) {
         const std::string said = all_text(result.diagnostics);
         EXPECT_NE(said.find("a.cfg:" + std::to_string(warned.line) + ": warning: "), std::string::npos)
             << said;
-        EXPECT_NE(said.find(warned.words), std::string::npos) << warned.text
-                                                              << "
-                                                                 " << said;
+        EXPECT_NE(said.find(warned.words), std::string::npos) << warned.text << "\n" << said;
     }
 }
 

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -185,6 +187,23 @@ TEST(KeyedHash, sequential_flows_fill_buckets_evenly) {
         print_figure("sequential 5-tuples over 4,096 buckets, %s: chi-square z = %.2f", name, z);
         EXPECT_LT(std::abs(z), 5) << name;
     }
+}
+
+// reliability.md F-8: flows picked to share a bucket under a key that the attacker knows.
+TEST(KeyedHash, flows_that_meet_under_one_key_spread_under_another) {
+    const HashKey known = HashKey::zero(), secret = test_key();
+    constexpr std::size_t kBuckets = 64, kFlows = 20'000;
+    std::vector<std::uint32_t> spread(kBuckets);
+    std::size_t chosen = 0;
+    for (std::uint32_t i = 0; chosen < kFlows; ++i) {
+        const FlowKeyV4 flow = flow_v4(i, 4242);
+        if (keyed_hash(known, flow) >> 58 != 0) continue;
+        ++chosen;
+        ++spread[keyed_hash(secret, flow) >> 58];
+    }
+    const double most = *std::max_element(spread.begin(), spread.end()) * double{kBuckets} / kFlows;
+    print_figure("20,000 flows of one bucket of 64 under another key: fullest bucket %.2f x the mean", most);
+    EXPECT_LT(std::abs(chi_square_z(spread, kFlows)), 5);
 }
 
 TEST(KeyedHash, each_bit_of_the_key_matters) {

@@ -48,9 +48,12 @@ def judge_frame(world: World, port: Port, frame: bytes) -> Judgement:
     if packet.family == 6 and is_solicitation(frame, finding, packet):
         return judge_solicitation(world, port, frame, finding, packet)
     if frame[0] & 1:
-        return drop("not_our_mac", "not_vip", *finding.reasons)
+        discovery = {"nd_not_vip", "nd_malformed"} if packet.protocol == ICMPV6 else set()
+        return drop("not_our_mac", "not_vip", *discovery, *finding.reasons)
     if packet.destination not in world.vips:
         return judge_stray(world, finding, packet)
+    if packet.protocol == ICMPV6 and packet.source[0] == 0xFE and finding.reasons == {"ip_martian_source"}:
+        finding.may_pass = True  # a neighbour's ping from its link-local address is no traffic to forward
     if finding.reasons and not finding.may_pass:
         return drop(*finding.reasons)
     judgement = judge_transport(world, frame, packet)
@@ -170,15 +173,15 @@ def judge_solicitation(world: World, port: Port, frame: bytes, finding: Finding,
     if source_option is None or target[:1] == b"\xff":
         reasons.add("nd_malformed")
     solicited_node = packet.destination == SOLICITED_NODE_PREFIX + target[13:]
-    if not any(packet.source) and (not solicited_node or source_option):
+    if not any(packet.source) and (packet.destination[:13] != SOLICITED_NODE_PREFIX or source_option):
         reasons.add("nd_malformed")
-    if packet.destination not in world.vips | world.own_addresses and not solicited_node:
+    if packet.destination not in world.vips | world.own_addresses and packet.destination[0] != 0xFF:
         reasons |= {"nd_not_vip", "not_vip", "ip_martian_destination"}
-    if frame[:3] == SOLICITED_NODE_MAC and frame[3:6] != packet.destination[13:]:
-        reasons.add("not_our_mac")
     if reasons or frame[21] == 0:
         return drop(*reasons, *finding.reasons)
     open_reasons = set(finding.reasons - {"ip_martian_destination"})
+    if frame[0] & 1 and (frame[:3] != SOLICITED_NODE_MAC or frame[3:6] != packet.destination[13:]):
+        open_reasons.add("not_our_mac")
     if packet.source[:2] == b"\xfe\x80":
         open_reasons.discard("ip_martian_source")
     if packet.extended or packet.destination != target and not solicited_node:

@@ -29,7 +29,6 @@ from oracle.transport_rules import Judgement, judge_frame
 from oracle.world import TCP, UDP, Backend, Service, World
 from support.python.pcap_file import Record
 
-MAX_PROBLEMS = 8
 FIN_OR_RST = 0x05
 FEWEST_FLOWS_TO_JUDGE_SHARES = 1000
 
@@ -51,8 +50,9 @@ class FlowMemory:
 
 
 class LoadBalancer:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, max_problems: int = 8) -> None:
         self.world = world
+        self.max_problems = max_problems
         self.problems: list[str] = []
         self.verdicts: Counter[str] = Counter()
         self.drops: Counter[frozenset[str]] = Counter()
@@ -87,7 +87,7 @@ class LoadBalancer:
         return self.problems
 
     def note(self, problem: str) -> None:
-        if len(self.problems) < MAX_PROBLEMS:
+        if len(self.problems) < self.max_problems:
             self.problems.append(problem)
 
     # --- one packet ------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class LoadBalancer:
         if memory is None:
             self.flows[service, flow] = latest
             self.flows_of[service, latest.backend] += 1
-            bounds[0] += 1
+            bounds[0] += not latest.ended  # a stray FIN or RST opens nothing
             bounds[1] += (service, flow) not in self.dropped_flows
             return
         idle = (latest.last - memory.last) / 1e9

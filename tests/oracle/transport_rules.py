@@ -67,8 +67,9 @@ def judge_stray(world: World, finding: Finding, packet: Packet) -> Judgement:
     reasons = finding.reasons | {"not_vip"}
     if packet.protocol == ICMPV6:
         reasons |= {"nd_not_vip", "nd_malformed"}
-    judgement = drop(*reasons)
-    if packet.destination in world.own_addresses and not finding.reasons:
+    ours = packet.destination in world.own_addresses
+    judgement = drop(*reasons, *(("fragment", "icmp_error", "icmp_malformed", "icmp_other") if ours else ()))
+    if ours and not finding.reasons:
         judgement.answer, judgement.packet = "own", packet
     return judgement
 
@@ -180,13 +181,15 @@ def judge_solicitation(world: World, port: Port, frame: bytes, finding: Finding,
     if reasons or frame[21] == 0:
         return drop(*reasons, *finding.reasons)
     open_reasons = set(finding.reasons - {"ip_martian_destination"})
-    if frame[0] & 1 and (frame[:3] != SOLICITED_NODE_MAC or frame[3:6] != packet.destination[13:]):
+    by_group = frame[0] & 1
+    if by_group and (frame[:3] != SOLICITED_NODE_MAC or frame[3:6] != packet.destination[13:]
+                     or packet.destination[0] != 0xFF):
         open_reasons.add("not_our_mac")
     if packet.source[:2] == b"\xfe\x80":
         open_reasons.discard("ip_martian_source")
     if packet.extended or packet.destination != target and not solicited_node:
         open_reasons |= {"nd_malformed", "nd_not_vip"}
-    if not frame[0] & 1 and packet.destination[0] == 0xFF:
+    if not by_group and packet.destination[0] == 0xFF:
         open_reasons |= {"nd_malformed", "ip_martian_destination", "not_vip", "nd_not_vip"}
     return Judgement(frozenset(open_reasons), None, "nd", packet)
 

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "dataplane/net/address.h"
@@ -22,6 +24,23 @@ struct SourceLine {
     unsigned line = 0;
     // Two configurations are the same whatever line their settings stand on.
     friend constexpr bool operator==(const SourceLine&, const SourceLine&) noexcept { return true; }
+};
+
+// Lines of the keys of a group that stand on other lines than the group begins on: a rule about one key names
+// that key's line. Empty for a group written on one line, and in a configuration that was not read from text.
+class KeyLines {
+  public:
+    // `key` outlives this: a literal.
+    void add(std::string_view key, SourceLine where) { lines_.emplace_back(key, std::move(where)); }
+    [[nodiscard]] const SourceLine& of(std::string_view key, const SourceLine& group) const {
+        for (const auto& [name, where] : lines_)
+            if (name == key) return where;
+        return group;
+    }
+    friend bool operator==(const KeyLines&, const KeyLines&) noexcept { return true; }
+
+  private:
+    std::vector<std::pair<std::string_view, SourceLine>> lines_;
 };
 
 using Duration = std::chrono::milliseconds;
@@ -38,6 +57,7 @@ struct DataplaneConfig {
     std::string hash_key_file;          // empty: the zero key
     std::uint64_t flows_per_worker = 1'048'576;
     IdleMode idle = IdleMode::poll;
+    KeyLines keys;
     bool operator==(const DataplaneConfig&) const = default;
 };
 
@@ -53,6 +73,7 @@ struct PortConfig {
     std::vector<IpPrefix> addresses;
     std::optional<MacAddress> mac;  // absent: the device's own
     std::uint16_t mtu = 1500;
+    KeyLines keys;
     bool operator==(const PortConfig&) const = default;
 };
 
@@ -61,6 +82,7 @@ struct NeighborConfig {
     IpAddress address;
     MacAddress mac;
     std::string port;
+    KeyLines keys;
     bool operator==(const NeighborConfig&) const = default;
 };
 
@@ -69,6 +91,7 @@ struct RouteConfig {
     IpPrefix prefix;
     IpAddress via;
     std::string port;
+    KeyLines keys;
     bool operator==(const RouteConfig&) const = default;
 };
 
@@ -83,6 +106,7 @@ struct HealthCheckConfig {
     std::string matcher = "200-399";
     Duration interval{5'000}, timeout{2'000};
     unsigned healthy_threshold = 3, unhealthy_threshold = 2;
+    KeyLines keys;
     bool operator==(const HealthCheckConfig&) const = default;
 };
 
@@ -94,6 +118,7 @@ struct BackendConfig {
     unsigned weight = 1;  // 0: no new flows
     std::string zone;
     std::optional<ForwardingMode> forwarding;  // overrides pool and service
+    KeyLines keys;
     bool operator==(const BackendConfig&) const = default;
 };
 
@@ -106,6 +131,7 @@ struct PoolConfig {
     Duration deregistration_delay{300'000};
     std::optional<ForwardingMode> forwarding;  // overrides the service's
     std::vector<BackendConfig> backends;
+    KeyLines keys;
     bool operator==(const PoolConfig&) const = default;
 };
 
@@ -124,6 +150,7 @@ struct ServiceConfig {
     std::vector<PortRange> ports;
     ForwardingMode forwarding = ForwardingMode::nat;
     std::string pool;
+    KeyLines keys;
     bool operator==(const ServiceConfig&) const = default;
 };
 
@@ -131,10 +158,12 @@ struct MetricsConfig {
     SourceLine where;
     std::string listen = "127.0.0.1:9101";
     bool full_detail = false;  // metrics.detail = "full"
+    KeyLines keys;
     bool operator==(const MetricsConfig&) const = default;
 };
 
 struct Config {
+    SourceLine where;  // line 1 of the file
     std::string file;
     DataplaneConfig dataplane;
     std::string zone;
@@ -145,6 +174,7 @@ struct Config {
     std::vector<PoolConfig> pools;
     std::vector<ServiceConfig> services;
     std::optional<MetricsConfig> metrics;  // absent: no listener
+    KeyLines keys;
     bool operator==(const Config&) const = default;
 };
 

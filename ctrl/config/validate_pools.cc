@@ -1,0 +1,130 @@
+// pools and their backends, without where the backends are: validate_reach.cc.
+#include <algorithm>
+#include <set>
+
+#include "ctrl/config/validate_rules.h"
+#include "dataplane/ids.h"
+#include "dataplane/net/address_text.h"
+#include "dataplane/tables/maglev_table.h"
+
+namespace weir {
+namespace {
+
+std::string name_of(const PoolConfig& pool) { return fmt::format("pool {}", in_quotes(pool.name)); }
+
+// Trial division: at most 2,048 steps for the largest table_size.
+bool is_prime(std::uint32_t n) {
+    if (n < 2) return false;
+    for (std::uint32_t d = 2; d * d <= n; ++d)
+        if (n % d == 0) return false;
+    return true;
+}
+
+void refuse_unbuilt(CheckContext& check, const auto& group, const std::string& what) {
+    if (group.forwarding && !is_built(*group.forwarding))
+        check.error(group, "forwarding",
+                    fmt::format("{}: forwarding = \"{}\" is not built yet; allowed: \"dsr\", "
+                                "\"ipip\", \"gue\"",
+                                what, name_of(*group.forwarding)));
+}
+
+void check_backend(CheckContext& check, const PoolConfig& pool, const BackendConfig& backend) {
+    const std::string name = fmt::format("{}: backend {}", name_of(pool), in_quotes(backend.name));
+    const std::string what = fmt::format("{}: address {}", name, to_text(backend.address));
+    auto why = why_no_host(backend.address);
+    if (!why) why = why_no_host_here(check.config, backend.address);
+    if (why) check.error(backend, "address", fmt::format("{} {}; allowed: a server's address", what, *why));
+    if (const auto own = check.own_addresses.find(backend.address); own != check.own_addresses.end())
+        check.error(backend, "address",
+                    fmt::format("{} is weir's own, on port {}; packets would come back to weir", what,
+                                in_quotes(own->second->name)));
+    if (const auto vip = check.vips.find(backend.address); vip != check.vips.end())
+        check.error(backend, "address",
+                    fmt::format("{} is the VIP of service {} ({}:{}); packets would come back to "
+                                "weir",
+                                what, in_quotes(vip->second->name), vip->second->where.file,
+                                vip->second->where.line));
+    refuse_unbuilt(check, backend, name);
+}
+
+void check_table_size(CheckContext& check, const PoolConfig& pool) {
+    if (!pool.table_size) return;
+    const std::uint32_t size = *pool.table_size;
+    if (!is_prime(size)) {
+        std::uint32_t next = size;
+        while (!is_prime(next)) ++next;
+        check.error(
+            pool, "table_size",
+            fmt::format("{}: table_size {} is not prime; the next prime is {}", name_of(pool), size, next));
+    } else if (size < pool.backends.size()) {
+        check.error(pool, "table_size",
+                    fmt::format("{}: table_size {} is less than its {} backends; allowed: a prime of "
+                                "at least 100 for each backend",
+                                name_of(pool), size, pool.backends.size()));
+    } else if (size < 100 * pool.backends.size()) {
+        check.warning(pool, "table_size",
+                      fmt::format("{}: table_size {} gives {} backends fewer than 100 slots each; "
+                                  "shares differ by more than 1 %",
+                                  name_of(pool), size, pool.backends.size()));
+    }
+}
+
+void check_members(CheckContext& check, const PoolConfig& pool) {
+    if (pool.backends.size() > MaglevTable::kMaxMembers)
+        check.error(pool, "backends",
+                    fmt::format("{}: {} backends; allowed: at most {} in a pool", name_of(pool),
+                                grouped(static_cast<std::int64_t>(pool.backends.size())),
+                                grouped(MaglevTable::kMaxMembers)));
+    if (pool.backends.empty())
+        return check.warning(
+            pool, "backends",
+            fmt::format("{}: no backends; its services drop every packet (no_backend)", name_of(pool)));
+    const bool idle = std::all_of(pool.backends.begin(), pool.backends.end(),
+                                  [](const BackendConfig& backend) { return backend.weight == 0; });
+    if (idle)
+        check.warning(
+            pool, "backends",
+            fmt::format("{}: every backend has weight 0; its services take no new flows", name_of(pool)));
+    std::map<IpAddress, const BackendConfig*> seen;
+    for (const BackendConfig& backend : pool.backends) {
+        const auto [first, is_new] = seen.emplace(backend.address, &backend);
+        if (!is_new && first->second->port == backend.port)
+            check.warning(backend, "address",
+                          fmt::format("{}: backend {} has the address and port of backend {} ({}:{}); "
+                                      "that server gets both shares",
+                                      name_of(pool), in_quotes(backend.name), in_quotes(first->second->name),
+                                      first->second->where.file, first->second->where.line));
+    }
+}
+
+}  // namespace
+
+void check_pools(CheckContext& check) {
+    const Config& config = check.config;
+    check.unique_names(config.pools, "pool", "");
+    std::set<std::string_view> used;
+    for (const ServiceConfig& service : config.services) used.insert(service.pool);
+    std::size_t backends = 0;
+    for (const PoolConfig& pool : config.pools) {
+        backends += pool.backends.size();
+        check.unique_names(pool.backends, "backend", name_of(pool) + ": ");
+        for (const BackendConfig& backend : pool.backends) check_backend(check, pool, backend);
+        refuse_unbuilt(check, pool, name_of(pool));
+        check_table_size(check, pool);
+        check_members(check, pool);
+        if (!used.contains(pool.name))
+            check.warning(pool, "name",
+                          fmt::format("{}: no service uses it; its backends are unused", name_of(pool)));
+        if (pool.health_check)
+            check.warning(*pool.health_check, "",
+                          fmt::format("{}: health_check: probes are not built yet; its backends "
+                                      "show as unavailable and get traffic",
+                                      name_of(pool)));
+    }
+    if (backends > kMaxBackends)
+        check.error(config, "pools",
+                    fmt::format("{} backends in all pools; allowed: at most {}",
+                                grouped(static_cast<std::int64_t>(backends)), grouped(kMaxBackends)));
+}
+
+}  // namespace weir

@@ -1,0 +1,169 @@
+// ports, neighbors, routes.
+#include <algorithm>
+
+#include "ctrl/config/config_limits.h"
+#include "ctrl/config/validate_rules.h"
+#include "dataplane/ids.h"
+#include "dataplane/net/address_text.h"
+
+namespace weir {
+namespace {
+
+std::string name_of(const PortConfig& port) { return fmt::format("port {}", in_quotes(port.name)); }
+
+// "net_null0,size=64" and "net_null0" are one device.
+std::string_view device_name(const PortConfig& port) {
+    return std::string_view(port.device).substr(0, port.device.find(','));
+}
+
+void check_port_addresses(CheckContext& check, const PortConfig& port,
+                          std::map<IpAddress, const PortConfig*>& seen) {
+    for (const IpPrefix& prefix : port.addresses) {
+        const std::string what = fmt::format("{}: address {}", name_of(port), to_text(prefix));
+        auto why = why_no_host(prefix.address);
+        if (!why) why = why_no_host_here(check.config, prefix.address);
+        if (why)
+            check.error(port, "addresses", fmt::format("{} {}; allowed: a host's own address", what, *why));
+        const auto [first, is_new] = seen.emplace(prefix.address, &port);
+        if (!is_new)
+            check.error(
+                port, "addresses",
+                fmt::format("{} stands twice; the first is on {} ({}:{})", what, name_of(*first->second),
+                            first->second->where.file, first->second->where.line));
+    }
+    const bool v6 = std::any_of(port.addresses.begin(), port.addresses.end(),
+                                [](const IpPrefix& prefix) { return !prefix.address.is_v4(); });
+    if (v6 && port.mtu < kMinMtuV6)
+        check.error(port, "mtu",
+                    fmt::format("{}: mtu {} is too small for its IPv6 address; allowed: {} to {}",
+                                name_of(port), port.mtu, grouped(kMinMtuV6), grouped(kMaxMtu)));
+}
+
+}  // namespace
+
+void check_ports(CheckContext& check) {
+    const auto& ports = check.config.ports;
+    if (ports.empty() && check.scope.reachability)
+        check.error(check.config, "ports",
+                    "no ports: weir has nothing to receive from; add ports = ( { name = \"edge\"; "
+                    "device = \"0000:00:06.0\"; } );");
+    if (ports.size() > kMaxPorts)
+        check.error(check.config, "ports",
+                    fmt::format("{} ports; allowed: at most {}", ports.size(), kMaxPorts));
+    check.unique_names(ports, "port", "");
+    std::map<std::string_view, const PortConfig*> devices;
+    std::map<IpAddress, const PortConfig*> addresses;
+    for (const PortConfig& port : ports) {
+        if (!port.device.empty()) {
+            const auto [first, is_new] = devices.emplace(device_name(port), &port);
+            if (!is_new)
+                check.error(port, "device",
+                            fmt::format("{}: device {} already serves {} ({}:{}); each port needs its own",
+                                        name_of(port), in_quotes(device_name(port)), name_of(*first->second),
+                                        first->second->where.file, first->second->where.line));
+        }
+        check_port_addresses(check, port, addresses);
+    }
+}
+
+namespace {
+
+// The port that an entry names, or nullptr; an unknown one is reported.
+template <class Entry>
+const PortConfig* port_of(CheckContext& check, const Entry& entry, const std::string& what) {
+    if (entry.port.empty()) return nullptr;
+    const auto found = check.ports.find(entry.port);
+    if (found != check.ports.end()) return found->second;
+    std::vector<std::string_view> names;
+    for (const auto& [name, port] : check.ports) names.push_back(name);
+    const std::string_view meant = nearest(entry.port, names);
+    check.error(entry, "port",
+                fmt::format("{}: port {} is not in ports{}", what, in_quotes(entry.port),
+                            meant.empty() ? "" : fmt::format("; did you mean {}?", in_quotes(meant))));
+    return nullptr;
+}
+
+}  // namespace
+
+void check_neighbors(CheckContext& check) {
+    std::map<IpAddress, const NeighborConfig*> seen;
+    for (const NeighborConfig& neighbor : check.config.neighbors) {
+        const std::string what = "neighbor " + to_text(neighbor.address);
+        port_of(check, neighbor, what);
+        if (const auto why = why_no_host(neighbor.address))
+            check.error(neighbor, "address", fmt::format("{} {}; allowed: a host's address", what, *why));
+        if (check.own_addresses.contains(neighbor.address))
+            check.error(neighbor, "address",
+                        fmt::format("{} is weir's own address on port {}", what,
+                                    in_quotes(check.own_addresses[neighbor.address]->name)));
+        if (check.vips.contains(neighbor.address))
+            check.error(neighbor, "address",
+                        fmt::format("{} is the VIP of service {}; weir itself answers for it", what,
+                                    in_quotes(check.vips[neighbor.address]->name)));
+        if (neighbor.mac.is_zero() || neighbor.mac.is_multicast())
+            check.error(neighbor, "mac",
+                        fmt::format("{}: mac {} is zero or multicast; allowed: a device's MAC address", what,
+                                    to_text(neighbor.mac)));
+        const auto [first, is_new] = seen.emplace(neighbor.address, &neighbor);
+        if (!is_new)
+            check.error(neighbor, "address",
+                        fmt::format("{} stands twice; the first is at {}:{}", what, first->second->where.file,
+                                    first->second->where.line));
+    }
+}
+
+namespace {
+
+bool on_link(const CheckContext& check, const PortConfig& port, const IpAddress& address) {
+    const auto contains = [&](const IpPrefix& prefix) { return prefix.contains(address); };
+    if (std::any_of(port.addresses.begin(), port.addresses.end(), contains)) return true;
+    const auto& neighbors = check.config.neighbors;
+    return std::any_of(neighbors.begin(), neighbors.end(), [&](const NeighborConfig& neighbor) {
+        return neighbor.address == address && neighbor.port == port.name;
+    });
+}
+
+// The prefix with its host bits cleared.
+IpPrefix network_of(const IpPrefix& prefix) {
+    auto bytes = prefix.address.bytes();
+    for (unsigned bit = prefix.length; bit < prefix.address.bit_length(); ++bit)
+        bytes[bit / 8] = static_cast<std::uint8_t>(bytes[bit / 8] & ~(0x80 >> bit % 8));
+    if (!prefix.address.is_v4()) return {IpAddress(Ipv6Address{bytes}), prefix.length};
+    Ipv4Address v4;
+    std::memcpy(&v4, bytes.data(), sizeof(v4));
+    return {IpAddress(v4), prefix.length};
+}
+
+}  // namespace
+
+void check_routes(CheckContext& check) {
+    std::map<IpPrefix, const RouteConfig*> seen;
+    for (const RouteConfig& route : check.config.routes) {
+        const std::string what = "route " + to_text(route.prefix);
+        const PortConfig* port = port_of(check, route, what);
+        const IpPrefix network = network_of(route.prefix);
+        if (network != route.prefix)
+            check.error(
+                route, "prefix",
+                fmt::format("{} has bits behind its length; did you mean {}?", what, to_text(network)));
+        const auto [first, is_new] = seen.emplace(network, &route);
+        if (!is_new)
+            check.error(route, "prefix",
+                        fmt::format("{} stands twice; the first is at {}:{}", what, first->second->where.file,
+                                    first->second->where.line));
+        if (route.via.family() != route.prefix.address.family())
+            check.error(route, "via",
+                        fmt::format("{}: via {} is of the other family", what, to_text(route.via)));
+        else if (check.own_addresses.contains(route.via) || check.vips.contains(route.via))
+            check.error(
+                route, "via",
+                fmt::format("{}: via {} is weir itself; allowed: a router", what, to_text(route.via)));
+        else if (port != nullptr && check.scope.reachability && !on_link(check, *port, route.via))
+            check.error(route, "via",
+                        fmt::format("{}: via {} is off-link; allowed: an address in a prefix of port {}'s "
+                                    "addresses, or with an entry in neighbors there",
+                                    what, to_text(route.via), in_quotes(port->name)));
+    }
+}
+
+}  // namespace weir

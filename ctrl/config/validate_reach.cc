@@ -1,0 +1,194 @@
+// Can each backend be reached in the modes that its services use?
+#include <algorithm>
+#include <array>
+#include <bitset>
+#include <set>
+
+#include "ctrl/config/egress.h"
+#include "ctrl/config/setting_text.h"
+#include "ctrl/config/validate_rules.h"
+#include "dataplane/net/address_text.h"
+
+namespace weir {
+namespace {
+
+using Modes = std::bitset<kForwardingModes>;
+
+std::size_t bit(ForwardingMode mode) { return static_cast<std::size_t>(mode); }
+bool is_tunnel(ForwardingMode mode) { return mode == ForwardingMode::ipip || mode == ForwardingMode::gue; }
+
+// Bytes that a tunnel puts before a packet: the outer IP header; for GUE also UDP and 4 bytes of GUE.
+unsigned overhead(ForwardingMode mode, const IpAddress& backend) {
+    return (backend.is_v4() ? 20u : 40u) + (mode == ForwardingMode::gue ? 12u : 0u);
+}
+
+// How many backends of a pool a warning concerns: it is given once, at the first.
+struct Count {
+    const BackendConfig* first = nullptr;
+    std::size_t more = 0;
+    void add(const BackendConfig& backend) {
+        if (first == nullptr)
+            first = &backend;
+        else
+            ++more;
+    }
+    [[nodiscard]] std::string text() const {
+        return more == 0 ? fmt::format("backend {}", in_quotes(first->name))
+                         : fmt::format("backend {} (and {} more)", in_quotes(first->name), more);
+    }
+};
+
+class ReachRule {
+  public:
+    explicit ReachRule(CheckContext& check) : check_(check), egress_(check.config) {
+        for (const ServiceConfig& service : check.config.services) {
+            Use& use = uses_[service.pool];
+            use.modes.set(bit(service.forwarding));
+            use.ports.insert(use.ports.end(), service.ports.begin(), service.ports.end());
+            if (use.service == nullptr) use.service = &service;
+        }
+    }
+
+    void run() {
+        for (const PoolConfig& pool : check_.config.pools) {
+            const auto use = uses_.find(pool.name);
+            if (use != uses_.end()) check_pool(pool, use->second);
+        }
+        check_mtus();
+    }
+
+  private:
+    // What the services of a pool ask of it.
+    struct Use {
+        Modes modes;
+        std::vector<PortRange> ports;
+        const ServiceConfig* service = nullptr;  // the first
+    };
+    struct PoolCounts {
+        Count no_route, no_mac, other_port;
+    };
+
+    void check_pool(const PoolConfig& pool, const Use& use) {
+        PoolCounts counts;
+        Modes pool_modes = use.modes;
+        if (pool.forwarding) pool_modes.reset().set(bit(*pool.forwarding));
+        for (const BackendConfig& backend : pool.backends) {
+            if (why_no_host(backend.address) || check_.vips.contains(backend.address)) continue;  // reported
+            Modes modes = pool_modes;
+            if (backend.forwarding) modes.reset().set(bit(*backend.forwarding));
+            const Egress egress = egress_.find(backend.address);
+            bool off_link_error = false;
+            for (std::size_t i = 0; i < kForwardingModes; ++i) {
+                const auto mode = static_cast<ForwardingMode>(i);
+                if (!modes.test(i) || !is_built(mode)) continue;
+                if (is_tunnel(mode))
+                    check_tunnel(pool, backend, mode, egress);
+                else
+                    off_link_error |= !check_dsr(pool, backend, egress);
+            }
+            if (off_link_error) continue;
+            if (egress.port == nullptr)
+                counts.no_route.add(backend);
+            else if (egress.neighbor == nullptr)
+                counts.no_mac.add(backend);
+            if (backend.port && !taken(use.ports, *backend.port)) counts.other_port.add(backend);
+        }
+        warn(pool, use, counts);
+    }
+
+    static bool taken(const std::vector<PortRange>& ports, std::uint16_t port) {
+        return std::any_of(ports.begin(), ports.end(), [&](const PortRange& range) {
+            return range.any || (range.first <= port && port <= range.last);
+        });
+    }
+
+    // False if the backend's MAC cannot be found.
+    bool check_dsr(const PoolConfig& pool, const BackendConfig& backend, const Egress& egress) {
+        if (egress.on_link()) return true;
+        check_.error(
+            backend, "address",
+            fmt::format(
+                "pool {}: backend {}: address {} is off-link, but mode dsr only changes the MAC; allowed: "
+                "an address in a prefix of a port's addresses, an entry in neighbors, or forwarding = "
+                "\"ipip\" or \"gue\"",
+                in_quotes(pool.name), in_quotes(backend.name), to_text(backend.address)));
+        return false;
+    }
+
+    void check_tunnel(const PoolConfig& pool, const BackendConfig& backend, ForwardingMode mode,
+                      const Egress& egress) {
+        const auto& ports = check_.config.ports;
+        const PortConfig* port = egress.port != nullptr ? egress.port
+                                 : ports.empty()        ? nullptr
+                                                        : &ports.front();
+        if (port == nullptr) return;
+        unsigned& most = overheads_[port];
+        most = std::max(most, overhead(mode, backend.address));
+        const Family family = backend.address.family();
+        const bool has_source =
+            std::any_of(port->addresses.begin(), port->addresses.end(),
+                        [&](const IpPrefix& prefix) { return prefix.address.family() == family; });
+        if (has_source || !sourceless_.emplace(port, family).second) return;
+        const char* name = family == Family::v4 ? "IPv4" : "IPv6";
+        check_.error(
+            *port, "addresses",
+            fmt::format(
+                "port {}: no {} address, which mode {} needs as the outer source of packets to pool {}, "
+                "backend {} ({}:{}); add one to addresses, as in \"{}\"",
+                in_quotes(port->name), name, name_of(mode), in_quotes(pool.name), in_quotes(backend.name),
+                backend.where.file, backend.where.line,
+                family == Family::v4 ? "10.1.0.2/24" : "fd00:1::2/64"));
+    }
+
+    void warn(const PoolConfig& pool, const Use& use, const PoolCounts& counts) {
+        const std::string name = fmt::format("pool {}: ", in_quotes(pool.name));
+        if (counts.no_route.first != nullptr)
+            check_.warning(*counts.no_route.first, "address",
+                           name + counts.no_route.text() +
+                               " has no route: it is in no prefix of a port's addresses, in "
+                               "neighbors or in routes; weir run drops its packets "
+                               "(no_neighbor), replay sends them out of the first port");
+        if (counts.no_mac.first != nullptr)
+            check_.warning(*counts.no_mac.first, "address",
+                           name + counts.no_mac.text() +
+                               " has a next hop without an entry in neighbors, and weir cannot "
+                               "ask the kernel for its MAC yet: weir run drops its packets "
+                               "(no_neighbor), replay makes a MAC up");
+        if (counts.other_port.first != nullptr)
+            check_.warning(
+                *counts.other_port.first, "port",
+                fmt::format(
+                    "{}{} has port {}, which is not a port of its services (service {}: {}); ports are "
+                    "not translated in modes dsr, ipip and gue",
+                    name, counts.other_port.text(), *counts.other_port.first->port,
+                    in_quotes(use.service->name), to_text(use.service->ports)));
+    }
+
+    void check_mtus() {
+        constexpr unsigned kClientMtu = 1'500;
+        for (const PortConfig& port : check_.config.ports) {
+            const auto found = overheads_.find(&port);
+            if (found == overheads_.end() || port.mtu >= kClientMtu + found->second) continue;
+            check_.warning(
+                port, "mtu",
+                fmt::format(
+                    "port {}: mtu {} leaves {} bytes for a packet in its tunnel (overhead {}); larger "
+                    "ones from clients (up to {}) are dropped: set mtu to {} or more here and in the "
+                    "network, or lower the servers' MSS",
+                    in_quotes(port.name), port.mtu, port.mtu > found->second ? port.mtu - found->second : 0,
+                    found->second, kClientMtu, kClientMtu + found->second));
+        }
+    }
+
+    CheckContext& check_;
+    EgressFinder egress_;
+    std::map<std::string_view, Use> uses_;
+    std::map<const PortConfig*, unsigned> overheads_;  // the largest of each port
+    std::set<std::pair<const PortConfig*, Family>> sourceless_;
+};
+
+}  // namespace
+
+void check_reachability(CheckContext& check) { ReachRule(check).run(); }
+
+}  // namespace weir

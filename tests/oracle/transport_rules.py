@@ -48,7 +48,9 @@ def judge_frame(world: World, port: Port, frame: bytes) -> Judgement:
     if packet.family == 6 and is_solicitation(frame, finding, packet):
         return judge_solicitation(world, port, frame, finding, packet)
     if frame[0] & 1:
-        discovery = {"nd_not_vip", "nd_malformed"} if packet.protocol == ICMPV6 else set()
+        discovery = {"nd_not_vip"} if packet.protocol == ICMPV6 else set()
+        if packet.end - packet.transport < 8:
+            discovery.add("nd_malformed")
         return drop("not_our_mac", "not_vip", *discovery, *finding.reasons)
     if packet.destination not in world.vips:
         return judge_stray(world, finding, packet)

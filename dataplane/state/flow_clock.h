@@ -16,8 +16,9 @@ constexpr Tick operator+(Tick tick, TickCount count) noexcept {
     return Tick{static_cast<std::uint32_t>(tick) + count};
 }
 constexpr Tick tick_of_nanoseconds(std::uint64_t ns) noexcept {
-    return Tick{
-        static_cast<std::uint32_t>(static_cast<unsigned __int128>(ns) * kTicksPerSecond / 1'000'000'000u)};
+    constexpr std::uint64_t kNanosecondsPerTick = 1'000'000'000 / kTicksPerSecond;
+    static_assert(kNanosecondsPerTick * kTicksPerSecond == 1'000'000'000);
+    return Tick{static_cast<std::uint32_t>(ns / kNanosecondsPerTick)};
 }
 
 // Idle timeouts of flows, in ticks; part of the snapshot, so that a reload changes them.

@@ -34,8 +34,8 @@ class MaglevTable {
 
     MaglevTable() = default;  // no slots: lookup() says kNoMember
 
-    // `members` sorted by name, names unique, at most kMaxMembers; `slots` prime. Without an eligible member
-    // of weight > 0 every slot says kNoMember.
+    // `members` sorted by name, names unique, at most kMaxMembers; `slots` prime and below 2^31. Without an
+    // eligible member of weight > 0 every slot says kNoMember.
     static MaglevTable build(const HashKey& key, std::string_view pool, std::span<const MaglevMember> members,
                              std::uint32_t slots);
     // 65,537 for up to 650 members, else the next prime >= 100 x members.

@@ -66,6 +66,8 @@ class ServiceTable {
         Ipv6Address address;
         std::uint32_t vip;
     };
+    std::uint32_t vip_index(const IpAddress& address);
+
     std::vector<SlotV4> v4_;  // size a power of two, or empty
     std::vector<SlotV6> v6_;
     std::vector<Vip> vips_;

@@ -1,0 +1,302 @@
+#include "ctrl/tables/compile_snapshot.h"
+
+#include <algorithm>
+#include <cassert>
+#include <iterator>
+
+namespace weir {
+namespace {
+
+std::uint64_t fnv1a(std::uint64_t hash, std::string_view bytes) {
+    for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
+    return hash;
+}
+
+// The same on machines of either byte order.
+std::uint64_t fnv1a(std::uint64_t hash, std::uint64_t number) {
+    for (int byte = 0; byte < 8; ++byte, number >>= 8) hash = (hash ^ (number & 0xff)) * 0x100000001b3;
+    return hash;
+}
+
+TickCount to_ticks(Duration duration) {
+    const auto ticks = static_cast<std::uint64_t>(duration.count()) * kTicksPerSecond / 1000;
+    return static_cast<TickCount>(std::clamp<std::uint64_t>(ticks, 1, kMaxTimeoutTicks));
+}
+
+bool same_rules(const std::vector<ServiceRule>& a, const std::vector<ServiceRule>& b) {
+    return std::ranges::equal(a, b, [](const ServiceRule& x, const ServiceRule& y) {
+        return x.vip == y.vip && x.protocol == y.protocol && x.first == y.first && x.last == y.last &&
+               x.any == y.any && x.service == y.service;
+    });
+}
+
+// What goes into a MaglevTable, BackendIds apart.
+bool same_selection(const CompiledPool& a, const CompiledPool& b) {
+    return a.slots == b.slots &&
+           std::ranges::equal(a.members, b.members,
+                              [](const CompiledPool::Member& x, const CompiledPool::Member& y) {
+                                  return x.name == y.name && x.weight == y.weight && x.eligible == y.eligible;
+                              });
+}
+
+bool same_ids(const CompiledPool& a, const CompiledPool& b) {
+    return std::ranges::equal(a.members, b.members, {}, &CompiledPool::Member::id, &CompiledPool::Member::id);
+}
+
+SelectionInput selection_input(const PoolConfig& pool) {
+    return pool.hash == SelectionHash::source_ip ? SelectionInput::source_ip : SelectionInput::five_tuple;
+}
+
+// One compilation: the stages in order are in compile().
+class Compiler {
+  public:
+    Compiler(const CompileInput& input, CompiledWorld& world)
+        : input_(input), config_(input.delta.next()), world_(world) {}
+
+    std::unique_ptr<const ForwardingSnapshot> compile() {
+        compile_ports();
+        compile_pools();
+        compile_services();
+        compile_views();
+        return assemble();
+    }
+    [[nodiscard]] const CompileWork& work() const { return work_; }
+
+  private:
+    void compile_ports();
+    void compile_pools();
+    void remove_pools();
+    void compile_pool(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& pool);
+    void set_records(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& pool);
+    void set_input(BackendId id, const BackendInput& next);
+    void make_table(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& old,
+                    CompiledPool next);
+    void compile_services();
+    void compile_views();
+    void compile_chunk(ForwardingMode mode, std::size_t chunk, std::span<const BackendId> ids);
+    std::unique_ptr<const ForwardingSnapshot> assemble();
+
+    const CompileInput& input_;
+    const Config& config_;
+    CompiledWorld& world_;
+    CompileWork work_;
+    bool hops_changed_ = false;   // ways to all backends must be looked up again
+    bool ports_changed_ = false;  // and all records made again
+    std::vector<BackendId> dirty_;
+    std::bitset<kForwardingModes> modes_;
+};
+
+void Compiler::compile_ports() {
+    assert(input_.ports.size() == config_.ports.size());
+    hops_changed_ = !world_.hops.has_value() || !world_.hops->same_as(config_);
+    if (hops_changed_) world_.hops.emplace(config_, world_.derive_unknown_macs);
+    ports_changed_ = !std::ranges::equal(world_.ports, input_.ports);
+    if (ports_changed_) world_.ports.assign(input_.ports.begin(), input_.ports.end());
+}
+
+void Compiler::compile_pools() {
+    if (world_.inputs.size() < input_.ids.backend_ids()) world_.inputs.resize(input_.ids.backend_ids());
+    remove_pools();
+    for (std::size_t i = 0; i < config_.pools.size(); ++i) {
+        const PoolConfig& config = config_.pools[i];
+        const IdRegistry::Pool& ids = *input_.ids.find_pool(config.name);
+        CompiledPool& pool = world_.pools[config.name];
+        if (!hops_changed_ && input_.delta.unchanged(i) && pool.changed == ids.changed) {
+            const bool same_health = std::ranges::all_of(pool.members, [&](const auto& member) {
+                return member.eligible == input_.eligible[member.id];
+            });
+            if (same_health) continue;
+        }
+        compile_pool(config, ids, pool);
+    }
+}
+
+void Compiler::remove_pools() {
+    for (const PoolConfig* removed : input_.delta.removed()) {
+        const auto pool = world_.pools.find(removed->name);
+        for (const BackendId id : pool->second.ids) set_input(id, {});
+        world_.pools.erase(pool);
+    }
+}
+
+void Compiler::compile_pool(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& pool) {
+    set_records(config, ids, pool);
+    CompiledPool next;
+    next.changed = ids.changed;
+    next.slots = config.table_size.value_or(MaglevTable::slots_for(config.backends.size()));
+    std::vector<const BackendConfig*> by_name;
+    for (const BackendConfig& backend : config.backends) by_name.push_back(&backend);
+    std::ranges::sort(by_name, {}, &BackendConfig::name);
+    // The registry has the same backends in the same order, and between them some that drain or are gone.
+    auto known = ids.backends.begin();
+    for (const BackendConfig* backend : by_name) {
+        while (known->phase != IdPhase::serving) ++known;
+        next.members.push_back({backend->name, backend->weight, input_.eligible[known->id], known->id});
+        ++known;
+    }
+    make_table(config, ids, pool, std::move(next));
+}
+
+// Every backend of the pool that packets may still go to, and those that went.
+void Compiler::set_records(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& pool) {
+    std::vector<BackendId> present;
+    for (const IdRegistry::Backend& backend : ids.backends) {
+        if (backend.phase == IdPhase::gone) continue;
+        present.push_back(backend.id);
+        set_input(backend.id, {.pool = ids.id,
+                               .state = backend.phase == IdPhase::serving ? TrafficState::serving
+                                                                          : TrafficState::draining,
+                               .forwarding = backend.forwarding ? backend.forwarding : config.forwarding,
+                               .address = backend.address,
+                               .hop = world_.hops->find(backend.address)});
+    }
+    std::ranges::sort(present);
+    std::vector<BackendId> went;
+    std::ranges::set_difference(pool.ids, present, std::back_inserter(went));
+    for (const BackendId id : went) set_input(id, {});
+    pool.ids = std::move(present);
+}
+
+void Compiler::set_input(BackendId id, const BackendInput& next) {
+    BackendInput& old = world_.inputs[index(id)];
+    if (old == next) return;
+    old = next;
+    dirty_.push_back(id);
+}
+
+void Compiler::make_table(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& old,
+                          CompiledPool next) {
+    const bool reuse_maglev = old.table != nullptr && same_selection(old, next);
+    next.ids = std::move(old.ids);
+    if (reuse_maglev && same_ids(old, next) && old.table->input == selection_input(config)) {
+        next.table = std::move(old.table);
+        old = std::move(next);
+        return;
+    }
+    auto table = std::make_shared<PoolTable>();
+    table->id = ids.id;
+    table->input = selection_input(config);
+    for (const CompiledPool::Member& member : next.members) table->members.push_back(member.id);
+    if (reuse_maglev) {
+        table->maglev = old.table->maglev;
+    } else {
+        std::vector<MaglevMember> members;
+        for (const CompiledPool::Member& member : next.members)
+            members.push_back({member.name, member.weight, member.eligible});
+        table->maglev = MaglevTable::build(world_.selection_key, config.name, members, next.slots);
+        ++work_.maglevs;
+    }
+    next.table = std::move(table);
+    old = std::move(next);
+    ++work_.pools;
+}
+
+void Compiler::compile_services() {
+    std::vector<ServiceRule> rules;
+    for (const ServiceConfig& service : config_.services) {
+        const ServiceId id = input_.ids.service_id(service.name, service.vip);
+        modes_.set(static_cast<std::size_t>(service.forwarding));
+        for (const PortRange& range : service.ports) {
+            if (service.tcp)
+                rules.push_back({service.vip, IpProtocol::tcp, range.first, range.last, range.any, id});
+            if (service.udp)
+                rules.push_back({service.vip, IpProtocol::udp, range.first, range.last, range.any, id});
+        }
+    }
+    // "any" covers port 0 too (ServiceRule), whatever the configuration calls its first port.
+    for (ServiceRule& rule : rules)
+        if (rule.any) rule.first = 0, rule.last = 0xffff;
+    if (same_rules(rules, world_.rules)) return;
+    world_.services = ServiceTable(rules);
+    world_.rules = std::move(rules);
+}
+
+void Compiler::compile_views() {
+    std::ranges::sort(dirty_);
+    work_.records = dirty_.size();
+    const std::size_t chunks = (world_.inputs.size() + kBackendsPerChunk - 1) / kBackendsPerChunk;
+    std::vector<std::vector<BackendId>> dirty_in(chunks), all_in(chunks);
+    for (const BackendId id : dirty_) dirty_in[index(id) / kBackendsPerChunk].push_back(id);
+    const bool needs_all =
+        ports_changed_ || (modes_ & ~world_.modes).any() ||
+        std::ranges::any_of(world_.chunks, [&](const auto& view) { return view.size() < chunks; });
+    if (needs_all)
+        for (std::uint32_t id = 0; id < world_.inputs.size(); ++id)
+            all_in[id / kBackendsPerChunk].push_back(BackendId{id});
+    for (std::size_t m = 0; m < kForwardingModes; ++m) {
+        if (!modes_.test(m)) {
+            world_.chunks[m].clear();
+            continue;
+        }
+        const std::size_t built = world_.modes.test(m) && !ports_changed_ ? world_.chunks[m].size() : 0;
+        world_.chunks[m].resize(chunks);
+        for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
+            const auto& ids = chunk < built ? dirty_in[chunk] : all_in[chunk];
+            if (!ids.empty()) compile_chunk(static_cast<ForwardingMode>(m), chunk, ids);
+        }
+    }
+    world_.modes = modes_;
+}
+
+// A new chunk: the old one's records, or absent ones, and those of `ids` made anew.
+void Compiler::compile_chunk(ForwardingMode mode, std::size_t chunk, std::span<const BackendId> ids) {
+    auto& place = world_.chunks[static_cast<std::size_t>(mode)][chunk];
+    auto next = place != nullptr ? std::make_shared<BackendChunk>(*place) : std::make_shared<BackendChunk>();
+    for (const BackendId id : ids) {
+        const BackendInput& backend = world_.inputs[index(id)];
+        const std::size_t port = index(backend.hop.port);
+        (*next)[index(id) % kBackendsPerChunk] =
+            make_backend_record(backend, mode, port < world_.ports.size() ? world_.ports[port] : PortFacts{});
+    }
+    place = std::move(next);
+    ++work_.chunks;
+}
+
+std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
+    auto snapshot = std::make_unique<ForwardingSnapshot>();
+    snapshot->generation = input_.generation;
+    snapshot->selection_key = world_.selection_key;
+    snapshot->timeouts = {to_ticks(config_.timeouts.tcp_opening), to_ticks(config_.timeouts.tcp_established),
+                          to_ticks(config_.timeouts.tcp_closing), to_ticks(config_.timeouts.udp)};
+    snapshot->services = world_.services;
+    for (std::size_t mode = 0; mode < kForwardingModes; ++mode)
+        if (modes_.test(mode)) snapshot->backends[mode] = BackendView(world_.chunks[mode]);
+
+    snapshot->pools.resize(input_.ids.pool_ids());
+    std::uint64_t checksum = 0xcbf29ce484222325;
+    for (const auto& [name, pool] : world_.pools) {
+        snapshot->pools[index(pool.table->id)] = pool.table;
+        checksum = fnv1a(fnv1a(checksum, name), pool.table->maglev.checksum());
+    }
+    snapshot->checksum = checksum;
+
+    snapshot->service_records.resize(input_.ids.service_ids());
+    for (const ServiceConfig& service : config_.services) {
+        const PoolId pool = input_.ids.find_pool(service.pool)->id;
+        const auto& table = snapshot->pools[index(pool)];
+        snapshot->service_records[index(input_.ids.service_id(service.name, service.vip))] = {
+            pool, service.forwarding, table.get(), table};
+    }
+    for (std::size_t i = 0; i < config_.ports.size(); ++i) {
+        PortRecord record{};
+        record.mac = world_.ports[i].mac;
+        record.any_destination_mac = world_.ports[i].any_destination_mac;
+        record.can_send_chains = world_.ports[i].can_send_chains;
+        record.mtu = world_.ports[i].mtu;
+        for (const IpPrefix& prefix : config_.ports[i].addresses) record.addresses.push_back(prefix.address);
+        snapshot->ports.push_back(std::move(record));
+    }
+    return snapshot;
+}
+
+}  // namespace
+
+std::unique_ptr<const ForwardingSnapshot> compile_snapshot(const CompileInput& input, CompiledWorld& world,
+                                                           CompileWork* work) {
+    Compiler compiler(input, world);
+    auto snapshot = compiler.compile();
+    if (work != nullptr) *work = compiler.work();
+    return snapshot;
+}
+
+}  // namespace weir

@@ -1,0 +1,121 @@
+// Config -> ForwardingSnapshot: the step "compile" of read -> validate -> diff -> compile -> publish ->
+// reclaim.
+//
+// Theory of operation. CompiledWorld remembers what the previous snapshot was made from, beside the parts
+// made. Compiling again compares inputs and makes anew only what they changed:
+//
+//   pool         looked at if its configuration, its ids or the way to its backends changed
+//   MaglevTable  if {members by name, weight, eligible} or M changed (key and pool name are fixed)
+//   PoolTable    the same, or a member's BackendId, or the hash's input
+//   BackendChunk if the BackendInput of one of its 1,024 backends changed, once per mode in use
+//   ServiceTable if a rule changed
+//
+// Everything else is shared with the previous snapshot by reference (ServiceTable by copy). A backend that
+// drains keeps its record, but is no member; one of weight 0 is a member without slots.
+//
+// The control thread only.
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ctrl/config/config.h"
+#include "ctrl/tables/header_template.h"
+#include "ctrl/tables/id_registry.h"
+#include "ctrl/tables/next_hops.h"
+#include "ctrl/tables/pool_delta.h"
+#include "dataplane/tables/forwarding_snapshot.h"
+
+namespace weir {
+
+// Which backends may get new flows. All of them until health says otherwise.
+class Eligibility {
+  public:
+    void set(BackendId id, bool eligible) {
+        if (index(id) >= ineligible_.size()) ineligible_.resize(index(id) + 1, false);
+        ineligible_[index(id)] = !eligible;
+    }
+    [[nodiscard]] bool operator[](BackendId id) const {
+        return index(id) >= ineligible_.size() || !ineligible_[index(id)];
+    }
+
+  private:
+    std::vector<bool> ineligible_;
+};
+
+// A pool as it was compiled: inputs first, then what came of them.
+struct CompiledPool {
+    struct Member {
+        std::string name;
+        std::uint32_t weight = 0;
+        bool eligible = true;
+        BackendId id = kNoBackend;
+    };
+    std::uint64_t changed = 0;    // IdRegistry::Pool::changed
+    std::vector<Member> members;  // sorted by name
+    std::vector<BackendId> ids;   // of every record, draining ones included; sorted
+    std::uint32_t slots = 0;      // M
+    std::shared_ptr<const PoolTable> table;
+};
+
+class CompiledWorld {
+  public:
+    // `derive`: NextHops' derive_unknown_macs. Key and option hold for the life of the process.
+    explicit CompiledWorld(const HashKey& key, bool derive = false)
+        : selection_key(key), derive_unknown_macs(derive) {}
+
+    HashKey selection_key;
+    bool derive_unknown_macs;
+    std::optional<NextHops> hops;
+    std::vector<PortFacts> ports;
+    std::map<std::string, CompiledPool, std::less<>> pools;
+    std::vector<BackendInput> inputs;  // by BackendId
+    std::array<std::vector<std::shared_ptr<const BackendChunk>>, kForwardingModes> chunks;
+    std::bitset<kForwardingModes> modes;  // used by a service
+    std::vector<ServiceRule> rules;
+    ServiceTable services;
+};
+
+struct CompileInput {
+    const PoolDelta& delta;            // from the configuration compiled last into the same world, to this
+    const IdRegistry& ids;             // delta.next() is assigned
+    std::span<const PortFacts> ports;  // by PortId; as many as the configuration has
+    const Eligibility& eligible;
+    std::uint64_t generation = 1;
+};
+
+// How much was made anew: tests and the reload's log line.
+struct CompileWork {
+    std::size_t pools = 0;    // PoolTables
+    std::size_t maglevs = 0;  // of them, with a new MaglevTable
+    std::size_t chunks = 0;   // BackendChunks, over all modes
+    std::size_t records = 0;  // backends whose input changed
+};
+
+// Preconditions: validate_config accepted the configuration; assign() accepted its size.
+[[nodiscard]] std::unique_ptr<const ForwardingSnapshot> compile_snapshot(const CompileInput& input,
+                                                                         CompiledWorld& world,
+                                                                         CompileWork* work = nullptr);
+
+// For the replay's report and for warnings: next hops with a derived MAC, and backends to which no packet can
+// be sent, with the reason, in the order of addresses. Each once.
+struct NextHopRemarks {
+    struct Derived {
+        IpAddress address;
+        MacAddress mac;
+        PortId port;
+        friend auto operator<=>(const Derived&, const Derived&) = default;
+    };
+    std::vector<Derived> derived;
+    std::vector<std::string> unresolved;  // sentences
+};
+[[nodiscard]] NextHopRemarks remark_next_hops(const CompiledWorld& world, const Config& config);
+
+}  // namespace weir

@@ -1,0 +1,94 @@
+#include "ctrl/tables/header_template.h"
+
+#include <cstring>
+
+#include "dataplane/net/headers.h"
+
+namespace weir {
+namespace {
+
+// Appends headers to a record's template.
+class TemplateWriter {
+  public:
+    explicit TemplateWriter(BackendRecord& record) : record_(record) { record_.header_length = 0; }
+
+    template <class Header>
+    void append(const Header& header) {
+        std::memcpy(record_.header.data() + record_.header_length, &header, sizeof(header));
+        record_.header_length = static_cast<std::uint8_t>(record_.header_length + sizeof(header));
+    }
+
+  private:
+    BackendRecord& record_;
+};
+
+std::uint32_t sum_of_words(const Ipv4Header& header) {
+    std::array<std::uint16_t, sizeof(Ipv4Header) / 2> words;
+    std::memcpy(words.data(), &header, sizeof(header));
+    std::uint32_t sum = 0;
+    for (const std::uint16_t word : words) sum += word;
+    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+    return sum;
+}
+
+Ipv4Header outer_v4(const BackendInput& input) {
+    Ipv4Header header{};
+    header.version_ihl = 0x45;
+    header.ttl = kOuterTtl;
+    header.source = input.hop.source.v4();
+    header.destination = input.address.v4();
+    return header;
+}
+
+Ipv6Header outer_v6(const BackendInput& input) {
+    Ipv6Header header{};
+    header.version_class_label = Be32(6u << 28);
+    header.hop_limit = kOuterTtl;
+    header.source = input.hop.source.v6();
+    header.destination = input.address.v6();
+    return header;
+}
+
+}  // namespace
+
+BackendRecord make_backend_record(const BackendInput& input, ForwardingMode mode, const PortFacts& port) {
+    BackendRecord record{};
+    record.pool = input.pool;
+    record.state = input.state;
+    record.mode = input.forwarding.value_or(mode);
+    record.outer_family = input.address.family();
+    if (input.state == TrafficState::absent) return record;
+    record.egress = input.hop.port;
+    record.max_ip_length = port.mtu;
+
+    TemplateWriter writer(record);
+    EthernetHeader ethernet{.destination = input.hop.mac, .source = port.mac, .type = Be16(0)};
+    if (record.mode == ForwardingMode::dsr) {
+        writer.append(ethernet);
+        record.resolved = input.hop.resolved && input.hop.on_link;
+        return record;
+    }
+    record.resolved = input.hop.resolved && input.hop.has_source;
+    if (!input.hop.has_source) return record;
+    if (input.address.is_v4()) {
+        const Ipv4Header outer = outer_v4(input);
+        ethernet.type = Be16(static_cast<std::uint16_t>(EtherType::ipv4));
+        writer.append(ethernet);
+        writer.append(outer);
+        record.outer_sum = sum_of_words(outer);
+    } else {
+        ethernet.type = Be16(static_cast<std::uint16_t>(EtherType::ipv6));
+        writer.append(ethernet);
+        writer.append(outer_v6(input));
+    }
+    if (record.mode == ForwardingMode::gue) {
+        writer.append(UdpHeader{.source = Be16(0),
+                                .destination = Be16(GueHeader::kPort),
+                                .length = Be16(0),
+                                .checksum = Be16(0)});
+        writer.append(GueHeader{.variant_control_length = 0, .protocol = 0, .flags = Be16(0)});
+    }
+    return record;
+}
+
+}  // namespace weir

@@ -1,0 +1,249 @@
+#include "ctrl/tables/id_registry.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "dataplane/tables/maglev_table.h"
+
+namespace weir {
+
+std::uint32_t IdStock::take() {
+    if (free_.empty()) return next_++;
+    const std::uint32_t id = free_.top();
+    free_.pop();
+    return id;
+}
+
+namespace {
+
+auto order(const IdRegistry::Backend& backend) { return std::tie(backend.name, backend.address); }
+
+}  // namespace
+
+// The pool's backends after the change: those of the configuration serve, known ones that it lacks drain or
+// stay gone. New ones have no id yet.
+std::vector<IdRegistry::Backend> IdRegistry::merge(const PoolConfig& config, const Pool* known,
+                                                   std::uint64_t generation) {
+    std::vector<Backend> merged;
+    merged.reserve(config.backends.size() + (known != nullptr ? known->backends.size() : 0));
+    for (const BackendConfig& backend : config.backends)
+        merged.push_back({.name = backend.name,
+                          .address = backend.address,
+                          .since = generation,
+                          .forwarding = backend.forwarding});
+    std::sort(merged.begin(), merged.end(),
+              [](const Backend& a, const Backend& b) { return order(a) < order(b); });
+    if (known == nullptr) return merged;
+    const std::size_t configured = merged.size();
+    std::size_t next = 0;
+    for (const Backend& old : known->backends) {
+        while (next < configured && order(merged[next]) < order(old)) ++next;
+        if (next < configured && order(merged[next]) == order(old)) {
+            merged[next].id = old.id;
+            if (old.phase == IdPhase::serving) merged[next].since = old.since;
+            continue;
+        }
+        merged.push_back(old);
+        if (old.phase != IdPhase::serving) continue;
+        merged.back().phase = IdPhase::draining;
+        merged.back().since = generation;
+        merged.back().drained = false;
+    }
+    std::inplace_merge(merged.begin(), merged.begin() + static_cast<std::ptrdiff_t>(configured), merged.end(),
+                       [](const Backend& a, const Backend& b) { return order(a) < order(b); });
+    return merged;
+}
+
+Result<void> IdRegistry::check_room(const std::vector<PoolPlan>& plans, const Config& next) const {
+    std::size_t new_backends = 0, new_pools = 0, new_services = 0;
+    for (const PoolPlan& plan : plans) {
+        if (plan.config->backends.size() > MaglevTable::kMaxMembers)
+            return operator_error(fmt::format("pool \"{}\" has {} backends; at most {} are possible",
+                                              plan.config->name, plan.config->backends.size(),
+                                              MaglevTable::kMaxMembers));
+        new_pools += pools_.contains(plan.config->name) ? 0 : 1;
+        for (const Backend& backend : plan.backends) new_backends += backend.id == kNoBackend ? 1 : 0;
+    }
+    for (const ServiceConfig& service : next.services)
+        new_services += services_.contains({service.name, service.vip}) ? 0 : 1;
+    const auto refuse = [](std::size_t wanted, const IdStock& stock, std::string_view what) {
+        return operator_error(
+            fmt::format("{} new {} are too many: {} ids are free (those of removed ones become free when "
+                        "their flows have ended)",
+                        wanted, what, stock.available()));
+    };
+    if (new_backends > backend_stock_.available()) return refuse(new_backends, backend_stock_, "backends");
+    if (new_pools > pool_stock_.available()) return refuse(new_pools, pool_stock_, "pools");
+    if (new_services > service_stock_.available()) return refuse(new_services, service_stock_, "services");
+    return {};
+}
+
+void IdRegistry::commit_pool(PoolPlan& plan, std::uint64_t generation) {
+    const auto [place, is_new] = pools_.try_emplace(plan.config->name);
+    Pool& pool = place->second;
+    if (is_new) pool.id = PoolId{pool_stock_.take()};
+    pool.phase = IdPhase::serving;
+    pool.changed = generation;
+    pool.backends = std::move(plan.backends);
+    draining_ -= std::exchange(pool.draining, 0);
+    for (Backend& backend : pool.backends) {
+        if (backend.id == kNoBackend) {
+            const std::uint32_t given = backend_stock_.high_water();
+            backend.id = BackendId{backend_stock_.take()};
+            if (index(backend.id) < given) reused_.backends.push_back(backend.id);
+        }
+        pool.draining += backend.phase == IdPhase::draining ? 1 : 0;
+    }
+    draining_ += pool.draining;
+}
+
+void IdRegistry::remove_pool(const std::string& name, std::uint64_t generation) {
+    Pool& pool = pools_.find(name)->second;
+    pool.phase = IdPhase::gone;
+    pool.since = generation;
+    waits_.try_emplace(generation);
+    pool.changed = generation;
+    draining_ -= std::exchange(pool.draining, 0);
+    for (Backend& backend : pool.backends) {
+        if (backend.phase == IdPhase::gone) continue;
+        backend.phase = IdPhase::gone;
+        backend.since = generation;
+    }
+}
+
+void IdRegistry::assign_services(const Config& next, std::uint64_t generation) {
+    std::set<ServiceKey> configured;
+    for (const ServiceConfig& service : next.services) {
+        const auto key = configured.emplace(service.name, service.vip).first;
+        const auto [place, is_new] = services_.try_emplace(*key);
+        if (is_new) {
+            const std::uint32_t given = service_stock_.high_water();
+            place->second.id = ServiceId{static_cast<std::uint16_t>(service_stock_.take())};
+            if (index(place->second.id) < given) reused_.services.push_back(place->second.id);
+        }
+        place->second.phase = IdPhase::serving;
+    }
+    for (auto& [key, service] : services_) {
+        if (service.phase == IdPhase::gone || configured.contains(key)) continue;
+        service.phase = IdPhase::gone;
+        service.since = generation;
+        waits_.try_emplace(generation);
+    }
+}
+
+Result<void> IdRegistry::assign(const PoolDelta& delta, std::uint64_t generation) {
+    std::vector<PoolPlan> plans;
+    for (std::size_t i = 0; i < delta.next().pools.size(); ++i) {
+        if (delta.unchanged(i)) continue;
+        const PoolConfig& config = delta.next().pools[i];
+        const auto known = pools_.find(config.name);
+        plans.push_back(
+            {&config, merge(config, known == pools_.end() ? nullptr : &known->second, generation)});
+    }
+    if (auto room = check_room(plans, delta.next()); !room) return room;
+    for (PoolPlan& plan : plans) commit_pool(plan, generation);
+    for (const PoolConfig* pool : delta.removed()) remove_pool(pool->name, generation);
+    assign_services(delta.next(), generation);
+    return {};
+}
+
+std::size_t IdRegistry::observe_drains(const SweepView& workers) {
+    std::size_t drained = 0;
+    for (auto& [name, pool] : pools_) {
+        if (pool.draining == 0) continue;
+        for (Backend& backend : pool.backends) {
+            if (backend.phase != IdPhase::draining) continue;
+            if (reached_ >= backend.since && workers.active_flows(backend.id) == 0) backend.drained = true;
+            drained += backend.drained ? 1 : 0;
+        }
+    }
+    return drained;
+}
+
+IdRegistry::Progress IdRegistry::observe(const SweepView& workers) {
+    Progress progress;
+    if (draining_ != 0) progress.drained = observe_drains(workers);
+    if (!waits_.empty()) {
+        const std::vector<std::uint64_t> sweeps = workers.sweeps();
+        for (auto wait = waits_.begin(); wait != waits_.end();) {
+            SweepWait& state = wait->second;
+            bool done = state.reached;
+            for (std::size_t i = 0; done && i < sweeps.size(); ++i) done = sweeps[i] >= state.needed[i];
+            if (!state.reached && reached_ >= wait->first) {
+                state.reached = true;
+                state.needed = sweeps;
+                for (std::uint64_t& needed : state.needed) needed += 2;
+            }
+            if (done) free_gone(wait->first, progress);
+            wait = done ? waits_.erase(wait) : std::next(wait);
+        }
+    }
+    reached_ = workers.oldest_generation();
+    return progress;
+}
+
+std::size_t IdRegistry::end_drains(std::uint64_t generation) {
+    std::size_t ended = 0;
+    for (auto& [name, pool] : pools_) {
+        if (pool.draining == 0) continue;
+        for (Backend& backend : pool.backends) {
+            if (backend.phase != IdPhase::draining || !backend.drained) continue;
+            backend.phase = IdPhase::gone;
+            backend.since = generation;
+            pool.changed = generation;
+            --pool.draining;
+            ++ended;
+        }
+    }
+    draining_ -= ended;
+    if (ended != 0) waits_.try_emplace(generation);
+    return ended;
+}
+
+void IdRegistry::free_gone(std::uint64_t generation, Progress& progress) {
+    const auto is_over = [&](const auto& entry) {
+        return entry.phase == IdPhase::gone && entry.since == generation;
+    };
+    for (auto place = pools_.begin(); place != pools_.end();) {
+        Pool& pool = place->second;
+        for (const Backend& backend : pool.backends)
+            if (is_over(backend)) {
+                backend_stock_.give_back(index(backend.id));
+                ++progress.freed;
+            }
+        std::erase_if(pool.backends, is_over);
+        // A pool that is gone may outlive its backends, never the other way round: theirs went no later.
+        if (is_over(pool)) {
+            pool_stock_.give_back(index(pool.id));
+            ++progress.freed;
+            place = pools_.erase(place);
+        } else {
+            ++place;
+        }
+    }
+    for (auto place = services_.begin(); place != services_.end();) {
+        if (!is_over(place->second)) {
+            ++place;
+            continue;
+        }
+        service_stock_.give_back(index(place->second.id));
+        ++progress.freed;
+        place = services_.erase(place);
+    }
+}
+
+const IdRegistry::Pool* IdRegistry::find_pool(std::string_view name) const {
+    const auto pool = pools_.find(name);
+    return pool == pools_.end() || pool->second.phase == IdPhase::gone ? nullptr : &pool->second;
+}
+
+ServiceId IdRegistry::service_id(const std::string& name, const IpAddress& vip) const {
+    const auto service = services_.find({name, vip});
+    return service == services_.end() || service->second.phase == IdPhase::gone ? kNoService
+                                                                                : service->second.id;
+}
+
+}  // namespace weir

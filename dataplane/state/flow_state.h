@@ -1,0 +1,138 @@
+// What a worker believes about a flow from the packets of one direction, and how long it believes it.
+//
+// Theory of operation. A balancer need not follow TCP: it must know which flows may make room for others, and
+// after how much silence a flow is forgotten. So
+//   - a flow is *confirmed* by its second packet. A SYN flood or scan makes unconfirmed entries only, and
+//     these are evicted first (flow_table.h). Repeated SYNs confirm nothing.
+//   - only a FIN ends a flow for good. A RST may be forged by anyone who knows the 5-tuple and weir, which
+//   sees
+//     no sequence numbers of the other direction, cannot tell (RFC 5961): it shortens the timeout, and the
+//     next packet that is neither RST nor FIN takes it back. That is why FIN and RST have states of their
+//     own.
+//   - a SYN on a closing flow opens a new one on an old 5-tuple; on an established one it may be forged
+//     (RFC 5961 4) and changes nothing. The caller keeps the backend of a reopened flow if that still gets
+//     new flows: a forged RST or FIN followed by a forged SYN then moves nothing either.
+//
+// All functions are total: a state met with a packet of the other protocol (a false match) is left as it is.
+// Pure functions; any thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "dataplane/net/headers.h"
+#include "dataplane/state/flow_clock.h"
+
+namespace weir {
+
+// Four bits of a flow table's entry. `none` marks an empty slot and is also "make no entry".
+enum class FlowState : std::uint8_t {
+    none,
+    tcp_opening,      // SYN; unconfirmed
+    tcp_midflow,      // first seen without SYN (a fail-over, an evicted entry, a forgery); unconfirmed
+    tcp_established,  // confirmed
+    tcp_closing,      // FIN seen; confirmed
+    tcp_reset,        // RST seen, no FIN; confirmed
+    udp_first,        // unconfirmed
+    udp,              // confirmed
+};
+inline constexpr std::size_t kFlowStates = 8;
+
+// What a packet means for a flow.
+enum class FlowEvent : std::uint8_t { syn, segment, fin, rst, datagram };
+inline constexpr std::size_t kFlowEvents = 5;
+
+// Of a segment with several flags the strongest counts: RST, then SYN (with FIN it is no connection, with ACK
+// no client's), then FIN.
+[[nodiscard]] constexpr FlowEvent flow_event_of_tcp(std::uint8_t flags) noexcept {
+    if ((flags & TcpHeader::kRst) != 0) return FlowEvent::rst;
+    if ((flags & TcpHeader::kSyn) != 0) return FlowEvent::syn;
+    if ((flags & TcpHeader::kFin) != 0) return FlowEvent::fin;
+    return FlowEvent::segment;
+}
+
+// State of the entry that a flow's first packet makes; none: forward it, but make no entry.
+[[nodiscard]] constexpr FlowState first_flow_state(FlowEvent event) noexcept {
+    switch (event) {
+        case FlowEvent::syn:
+            return FlowState::tcp_opening;
+        case FlowEvent::segment:
+            return FlowState::tcp_midflow;
+        case FlowEvent::datagram:
+            return FlowState::udp_first;
+        case FlowEvent::fin:
+        case FlowEvent::rst:
+            break;
+    }
+    return FlowState::none;
+}
+
+namespace flow_state {
+
+using Row = std::array<FlowState, kFlowEvents>;
+
+consteval std::array<Row, kFlowStates> make_transitions() noexcept {
+    using enum FlowState;
+    return {{
+        // syn, segment, fin, rst, datagram
+        {none, none, none, none, none},
+        {tcp_opening, tcp_established, tcp_closing, tcp_reset, tcp_opening},
+        {tcp_opening, tcp_established, tcp_closing, tcp_reset, tcp_midflow},
+        {tcp_established, tcp_established, tcp_closing, tcp_reset, tcp_established},
+        {tcp_opening, tcp_closing, tcp_closing, tcp_closing, tcp_closing},
+        {tcp_opening, tcp_established, tcp_closing, tcp_reset, tcp_reset},
+        {udp_first, udp_first, udp_first, udp_first, udp},
+        {udp, udp, udp, udp, udp},
+    }};
+}
+inline constexpr std::array<Row, kFlowStates> kTransitions = make_transitions();
+
+}  // namespace flow_state
+
+[[nodiscard]] constexpr FlowState next_flow_state(FlowState state, FlowEvent event) noexcept {
+    return flow_state::kTransitions[static_cast<std::size_t>(state)][static_cast<std::size_t>(event)];
+}
+
+// True if the packet begins a new flow on the 5-tuple of a known one: counted as new, and balanced anew if
+// the backend gets no new flows.
+[[nodiscard]] constexpr bool reopens_flow(FlowState state, FlowEvent event) noexcept {
+    return event == FlowEvent::syn && (state == FlowState::tcp_closing || state == FlowState::tcp_reset);
+}
+
+[[nodiscard]] constexpr bool is_confirmed(FlowState state) noexcept {
+    switch (state) {
+        case FlowState::tcp_established:
+        case FlowState::tcp_closing:
+        case FlowState::tcp_reset:
+        case FlowState::udp:
+            return true;
+        case FlowState::none:
+        case FlowState::tcp_opening:
+        case FlowState::tcp_midflow:
+        case FlowState::udp_first:
+            break;
+    }
+    return false;
+}
+
+[[nodiscard]] constexpr TickCount flow_timeout(FlowState state, const FlowTimeouts& timeouts) noexcept {
+    switch (state) {
+        case FlowState::tcp_opening:
+        case FlowState::tcp_midflow:
+            return timeouts.tcp_opening;
+        case FlowState::tcp_established:
+            return timeouts.tcp_established;
+        case FlowState::tcp_closing:
+        case FlowState::tcp_reset:
+            return timeouts.tcp_closing;
+        case FlowState::udp_first:
+        case FlowState::udp:
+            return timeouts.udp;
+        case FlowState::none:
+            break;
+    }
+    return 0;
+}
+
+}  // namespace weir

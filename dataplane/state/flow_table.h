@@ -1,0 +1,272 @@
+// Flow -> backend: the affinity table of one worker.
+//
+// Theory of operation. A bucket is one cache line of five entries (flow_bucket.h). A flow's 64-bit keyed hash
+// gives its tag (lower half) and its first bucket (upper half: disjoint bits). Its second bucket is
+//     second = (scale(tag) - first) mod buckets,
+// which any entry can compute from where it lies and its own tag, in both directions and for any number of
+// buckets. An entry goes to its first bucket if there is room, else to its second; a bucket counts the
+// entries that went on to their second, so that a look-up touches the second line only if there are any. The
+// count is exact, and goes down again when they leave, up to 65,534; from 65,535 on it stays, which costs a
+// second cache line per look-up in that bucket and nothing else (it takes a bucket with 13,000 times its
+// share).
+//
+// An entry is known by (first bucket, tag, service): a slot's `displaced` bit says which of the two buckets
+// is its first. A look-up of another flow matches it by mistake with odds of
+//     entries with that first bucket (at most 5 x load on average) x 2^-32 x P(same service),
+// below 1.2e-9 for a packet of an unknown flow at full load, and nobody who does not know the key can aim.
+// What it then gets is the backend of another flow of the same service.
+//
+// Making room, in this order:
+//   1. a free or expired slot in the first bucket, then in the second;
+//   2. below `kDisplaceBelow` percent of load, displacement: some entry of either moves to its own other
+//   bucket,
+//      if need be after one there has moved on in the same way (at most 60 other lines looked at);
+//   3. eviction of the unconfirmed entry with the earliest deadline in either bucket;
+//   4. nothing: `full`. The caller forwards by hash and counts.
+// Confirmed entries are never evicted: a flood of first packets costs established flows nothing.
+//
+// An entry at or past its deadline is a miss, swept or not. Deadlines are 24 bits: a sweep must come round at
+// least every 12 h (kMaxTimeoutTicks + 12 h = 2^23 ticks), which any sweep that is worth its name does.
+//
+// The sweep and ids. Displacement never moves an entry from the part of the table that the running sweep has
+// still to visit to the part behind it. So a sweep that was begun after a backend's removal has, when it is
+// completed, seen every entry of that backend: BackendIds are reused on the strength of that.
+//
+// Every removal is told with its owner, so that gauges of active flows stay exact: by insert() in its result,
+// by sweep() through its callback; erase() and rebind() are the caller's own doing.
+//
+// One thread: the worker that owns it. No allocation; the memory is the caller's.
+#pragma once
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "dataplane/ids.h"
+#include "dataplane/state/flow_bucket.h"
+#include "dataplane/state/flow_clock.h"
+#include "dataplane/state/flow_state.h"
+
+namespace weir {
+
+// An entry, or none. Valid until the next insert(), erase() or sweep(): those move and remove entries. So in
+// a burst each packet is looked up and touched, or inserted, before the next one.
+class FlowRef {
+  public:
+    FlowRef() = default;
+    FlowRef(FlowBucket* bucket, unsigned slot) noexcept : bucket_(bucket), slot_(slot) {}
+
+    explicit operator bool() const noexcept { return bucket_ != nullptr; }
+    // Precondition of all below: an entry.
+    [[nodiscard]] FlowOwner owner() const noexcept { return bucket_->owner(slot_); }
+    [[nodiscard]] BackendId backend() const noexcept { return owner().backend; }
+    [[nodiscard]] FlowState state() const noexcept { return bucket_->state(slot_); }
+
+  private:
+    friend class FlowTable;
+    FlowBucket* bucket_ = nullptr;
+    unsigned slot_ = 0;
+};
+
+enum class InsertOutcome : std::uint8_t {
+    placed,
+    replaced_expired,     // `removed` had expired
+    evicted_unconfirmed,  // `removed` was live, but unconfirmed
+    full,                 // not inserted
+};
+
+struct InsertResult {
+    InsertOutcome outcome;
+    FlowOwner removed;  // with replaced_expired and evicted_unconfirmed
+    FlowRef entry;      // none if full
+
+    [[nodiscard]] bool has_removed() const noexcept {
+        return outcome == InsertOutcome::replaced_expired || outcome == InsertOutcome::evicted_unconfirmed;
+    }
+};
+
+class FlowTable {
+  public:
+    // Beyond it a search for room would mostly be in vain, and a flood must not make every packet dear.
+    static constexpr std::uint64_t kDisplaceBelow = 90;  // percent of capacity
+    // A deadline is written again only when it moves by this part of its timeout: known flows then leave
+    // their cache line clean. A flow is forgotten after (1 - 1/16) to 1 timeout of silence.
+    static constexpr TickCount kRefreshPart = 16;
+
+    [[nodiscard]] static constexpr std::size_t bytes_for(std::uint64_t flows) noexcept {
+        const std::uint64_t buckets = (flows + FlowBucket::kSlots - 1) / FlowBucket::kSlots;
+        return static_cast<std::size_t>(buckets == 0 ? 1 : buckets) * sizeof(FlowBucket);
+    }
+
+    // `memory`: zeroed, aligned to 64 bytes, room for at least one bucket and fewer than 2^32; it outlives
+    // the table.
+    explicit FlowTable(std::span<std::byte> memory) noexcept;
+    FlowTable(const FlowTable&) = delete;
+    FlowTable& operator=(const FlowTable&) = delete;
+
+    void prefetch(std::uint64_t hash) const noexcept { __builtin_prefetch(&buckets_[first_bucket(hash)]); }
+
+    // The live entry of a flow, or none.
+    [[nodiscard]] FlowRef find(std::uint64_t hash, ServiceId service, Tick now) const noexcept {
+        const std::uint32_t tag = tag_of(hash);
+        const std::uint32_t at = first_bucket(hash);
+        FlowBucket& first = buckets_[at];
+        if (const FlowRef found =
+                pick(first, match_tags(first, tag) & ~unsigned{first.displaced}, service, now))
+            return found;
+        if (first.overflow == 0) [[likely]]
+            return {};
+        FlowBucket& second = buckets_[other_bucket(at, tag)];
+        return pick(second, match_tags(second, tag) & second.displaced, service, now);
+    }
+
+    // Precondition: state is not none, timeout at most kMaxTimeoutTicks, and find() has said that there is no
+    // such entry.
+    InsertResult insert(std::uint64_t hash, FlowOwner owner, FlowState state, Tick now,
+                        TickCount timeout) noexcept {
+        const std::uint32_t at = first_bucket(hash);
+        InsertResult result{InsertOutcome::placed, {}, {}};
+        if (const unsigned slot = vacate(at, now, result); slot != FlowBucket::kSlots) [[likely]]
+            result.entry = put(at, slot, false, tag_of(hash));
+        else
+            result = insert_elsewhere(at, tag_of(hash), now);
+        if (result.entry) {
+            FlowBucket& bucket = *result.entry.bucket_;
+            bucket.set_state(result.entry.slot_, state, now + timeout);
+            bucket.set_owner(result.entry.slot_, owner);
+        }
+        return result;
+    }
+
+    // A packet of the flow: its state, and the deadline now + timeout (kRefreshPart).
+    void touch(FlowRef entry, FlowState state, Tick now, TickCount timeout) noexcept {
+        FlowBucket& bucket = *entry.bucket_;
+        const auto wanted = static_cast<std::int32_t>(timeout << FlowBucket::kDeadlineShift);
+        const std::int32_t later = wanted - bucket.scaled_ticks_left(entry.slot_, now);
+        const auto slack = static_cast<std::int32_t>(timeout / kRefreshPart << FlowBucket::kDeadlineShift);
+        // later < 0: a reload has shortened the timeout.
+        if (later >= 0 && later < slack && bucket.state(entry.slot_) == state) return;
+        bucket.set_state(entry.slot_, state, now + timeout);
+    }
+
+    // Gives the flow to another backend.
+    void rebind(FlowRef entry, BackendId backend) noexcept {
+        entry.bucket_->set_owner(entry.slot_, {entry.owner().service, backend});
+    }
+
+    void erase(FlowRef entry) noexcept {
+        remove(static_cast<std::uint32_t>(entry.bucket_ - buckets_), entry.slot_);
+    }
+
+    // Visits `buckets` buckets from where it last stopped and removes entries that have expired or whose
+    // owner is gone: `is_gone(FlowOwner) -> bool`, then `on_removed(FlowOwner)`, neither of which may touch
+    // the table. Returns how many sweeps have been completed since the start. A sweep begun after some moment
+    // is known to be complete when this has grown by 2 since: by 1 may be the one that was under way.
+    template <class IsGone, class OnRemoved>
+    std::uint64_t sweep(std::uint64_t buckets, Tick now, IsGone&& is_gone, OnRemoved&& on_removed) noexcept {
+        for (; buckets > 0; --buckets) {
+            const std::uint32_t at = cursor_;
+            FlowBucket& bucket = buckets_[at];
+            // The line after next, as the hardware's own prefetcher stops at page ends.
+            __builtin_prefetch(&buckets_[at + 2 < bucket_count_ ? at + 2 : 0]);
+            for (unsigned slot = 0; slot < FlowBucket::kSlots; ++slot) {
+                if (bucket.is_empty(slot)) continue;
+                const FlowOwner owner = bucket.owner(slot);
+                if (bucket.is_live(slot, now) && !is_gone(owner)) continue;
+                remove(at, slot);
+                on_removed(owner);
+            }
+            if (++cursor_ == bucket_count_) {
+                cursor_ = 0;
+                ++sweeps_;
+            }
+        }
+        return sweeps_;
+    }
+
+    // Entries in the table, expired ones that are not yet swept included.
+    [[nodiscard]] std::uint64_t entries() const noexcept { return entries_; }
+    [[nodiscard]] std::uint64_t capacity() const noexcept {
+        return std::uint64_t{FlowBucket::kSlots} * bucket_count_;
+    }
+    [[nodiscard]] std::uint32_t buckets() const noexcept { return bucket_count_; }
+    [[nodiscard]] std::uint64_t completed_sweeps() const noexcept { return sweeps_; }
+
+  private:
+    static std::uint32_t tag_of(std::uint64_t hash) noexcept { return static_cast<std::uint32_t>(hash); }
+    [[nodiscard]] std::uint32_t first_bucket(std::uint64_t hash) const noexcept {
+        return static_cast<std::uint32_t>((hash >> 32) * bucket_count_ >> 32);
+    }
+    // An involution for every tag. One bucket in `buckets` is its own partner: its entries have one place
+    // only.
+    [[nodiscard]] std::uint32_t other_bucket(std::uint32_t at, std::uint32_t tag) const noexcept {
+        const auto sum = static_cast<std::uint32_t>(std::uint64_t{tag} * bucket_count_ >> 32);
+        return sum >= at ? sum - at : sum + (bucket_count_ - at);
+    }
+
+    static FlowRef pick(FlowBucket& bucket, unsigned candidates, ServiceId service, Tick now) noexcept {
+        for (; candidates != 0; candidates &= candidates - 1) {
+            const auto slot = static_cast<unsigned>(__builtin_ctz(candidates));
+            if (bucket.services[slot] == index(service) && bucket.is_live(slot, now)) return {&bucket, slot};
+        }
+        return {};
+    }
+
+    // A slot of the bucket that is empty, if need be by removing an expired entry (told in `result`); kSlots
+    // if there is none.
+    unsigned vacate(std::uint32_t at, Tick now, InsertResult& result) noexcept {
+        const FlowBucket& bucket = buckets_[at];
+        unsigned expired = FlowBucket::kSlots;
+        for (unsigned slot = 0; slot < FlowBucket::kSlots; ++slot) {
+            if (bucket.is_empty(slot)) return slot;
+            if (!bucket.is_live(slot, now)) expired = slot;
+        }
+        if (expired == FlowBucket::kSlots) return expired;
+        result.outcome = InsertOutcome::replaced_expired;
+        result.removed = bucket.owner(expired);
+        remove(at, expired);
+        return expired;
+    }
+
+    // The bookkeeping of an entry's arrival in an empty slot and of its leaving.
+    FlowRef put(std::uint32_t at, unsigned slot, bool displaced, std::uint32_t tag) noexcept {
+        FlowBucket& bucket = buckets_[at];
+        bucket.tags[slot] = tag;
+        bucket.set_displaced(slot, displaced);
+        if (displaced) {
+            std::uint16_t& overflow = buckets_[other_bucket(at, tag)].overflow;
+            if (overflow != FlowBucket::kOverflowSaturated) ++overflow;
+        }
+        ++entries_;
+        return {&bucket, slot};
+    }
+    void remove(std::uint32_t at, unsigned slot) noexcept {
+        FlowBucket& bucket = buckets_[at];
+        if (bucket.is_displaced(slot)) {
+            std::uint16_t& overflow = buckets_[other_bucket(at, bucket.tags[slot])].overflow;
+            if (overflow != FlowBucket::kOverflowSaturated) --overflow;
+            bucket.set_displaced(slot, false);
+        }
+        bucket.words[slot] = 0;
+        --entries_;
+    }
+
+    // flow_table.cc: where the first bucket has no room.
+    InsertResult insert_elsewhere(std::uint32_t first, std::uint32_t tag, Tick now) noexcept;
+    unsigned displace(std::uint32_t from, Tick now, bool deeper, InsertResult& result) noexcept;
+    [[nodiscard]] bool may_move(std::uint32_t from, std::uint32_t to) const noexcept {
+        return from != to && !(from >= cursor_ && to < cursor_);
+    }
+    void move(std::uint32_t from, unsigned slot, std::uint32_t to, unsigned to_slot) noexcept;
+    unsigned evict(std::uint32_t first, std::uint32_t second, Tick now, InsertResult& result,
+                   std::uint32_t& at) noexcept;
+
+    FlowBucket* buckets_;
+    std::uint32_t bucket_count_;
+    std::uint32_t cursor_ = 0;  // the bucket that sweep() visits next
+    std::uint64_t sweeps_ = 0;
+    std::uint64_t entries_ = 0;
+};
+
+}  // namespace weir

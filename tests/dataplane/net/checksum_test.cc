@@ -1,0 +1,187 @@
+#include "dataplane/net/checksum.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <vector>
+
+namespace weir {
+namespace {
+
+// RFC 1071 as its first sentence has it: words in network order, one at a time, odd bytes padded with zero.
+std::uint16_t naive_sum(const std::uint8_t* bytes, std::size_t length) {
+    std::uint32_t sum = 0;
+    for (std::size_t i = 0; i < length; i += 2) {
+        sum += static_cast<std::uint32_t>(bytes[i] << 8) + (i + 1 < length ? bytes[i + 1] : 0u);
+        if (sum > 0xffff) sum -= 0xffff;
+    }
+    return static_cast<std::uint16_t>(sum);
+}
+
+std::uint16_t number(ChecksumSum sum) { return Be16::from_raw(fold(sum)).value(); }
+
+std::vector<std::uint8_t> random_bytes(std::size_t length, std::mt19937_64& random) {
+    std::vector<std::uint8_t> bytes(length);
+    for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random());
+    return bytes;
+}
+
+TEST(Checksum, known_vectors) {
+    const std::uint8_t rfc1071[] = {0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};  // its section 3
+    EXPECT_EQ(number(sum_of_bytes(rfc1071, sizeof(rfc1071))), 0xddf2);
+    EXPECT_EQ(checksum_of(sum_of_bytes(rfc1071, sizeof(rfc1071))).value(), 0x220d);
+
+    std::uint8_t header[] = {0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11,
+                             0x00, 0x00, 0xc0, 0xa8, 0x00, 0x01, 0xc0, 0xa8, 0x00, 0xc7};
+    EXPECT_EQ(checksum_of(sum_of_bytes(header, sizeof(header))).value(), 0xb861);
+    EXPECT_EQ(fold(sum_of_bytes(header, 0)), 0);
+}
+
+TEST(Checksum, sum_equals_naive_loop_at_every_length_and_alignment) {
+    std::mt19937_64 random(3);
+    for (std::size_t length = 0; length < 300; ++length) {
+        for (std::size_t offset = 0; offset < 16; ++offset) {
+            const auto bytes = random_bytes(length + offset, random);
+            ASSERT_EQ(number(sum_of_bytes(bytes.data() + offset, length)),
+                      naive_sum(bytes.data() + offset, length))
+                << "length " << length << " offset " << offset;
+        }
+    }
+    for (int i = 0; i < 200; ++i) {
+        const auto bytes = random_bytes(random() % 70'000, random);
+        ASSERT_EQ(number(sum_of_bytes(bytes.data(), bytes.size())), naive_sum(bytes.data(), bytes.size()));
+    }
+    const std::vector<std::uint8_t> ones(65'535, 0xff);
+    EXPECT_EQ(number(sum_of_bytes(ones.data(), ones.size())), naive_sum(ones.data(), ones.size()));
+}
+
+TEST(Checksum, fold_keeps_the_value_of_any_sum) {
+    std::mt19937_64 random(4);
+    for (int i = 0; i < 1'000'000; ++i) {
+        const std::uint64_t sum = random() >> (random() % 64);
+        const std::uint64_t expected = sum % 0xffff;
+        ASSERT_EQ(fold(sum) % 0xffff, expected) << sum;
+        ASSERT_EQ(fold(sum) == 0, sum == 0) << sum;
+    }
+    EXPECT_EQ(fold(~std::uint64_t{0}), 0xffff);
+}
+
+TEST(Checksum, ipv4_header_with_and_without_options) {
+    std::mt19937_64 random(5);
+    for (std::size_t words = 5; words <= 15; ++words) {
+        for (int i = 0; i < 200; ++i) {
+            auto bytes = random_bytes(4 * words, random);
+            auto* header = reinterpret_cast<Ipv4Header*>(bytes.data());
+            header->version_ihl = static_cast<std::uint8_t>(0x40 | words);
+            header->checksum = Be16(0);
+            header->checksum = checksum_of(sum_of_bytes(bytes.data(), bytes.size()));
+            ASSERT_TRUE(ipv4_checksum_ok(header));
+            const std::size_t bit = random() % (8 * bytes.size());
+            if (bit < 8) continue;  // the length of what is summed
+            bytes[bit / 8] = static_cast<std::uint8_t>(bytes[bit / 8] ^ (1u << (bit % 8)));
+            ASSERT_FALSE(ipv4_checksum_ok(header)) << "words " << words << " bit " << bit;
+        }
+    }
+}
+
+TEST(Checksum, pseudo_headers_equal_their_bytes) {
+    std::mt19937_64 random(6);
+    for (int i = 0; i < 1'000; ++i) {
+        const auto v4 = random_bytes(8, random);
+        const auto length = static_cast<std::uint16_t>(random());
+        Ipv4Address source, destination;
+        std::memcpy(&source, v4.data(), 4);
+        std::memcpy(&destination, v4.data() + 4, 4);
+        auto bytes = v4;
+        for (const unsigned byte : {0u, 17u, 0u + (length >> 8), length & 0xffu})
+            bytes.push_back(static_cast<std::uint8_t>(byte));
+        ASSERT_EQ(number(pseudo_header_sum(source, destination, IpProtocol::udp, length)),
+                  naive_sum(bytes.data(), bytes.size()));
+
+        auto v6 = random_bytes(32, random);
+        Ipv6Address source6, destination6;
+        std::memcpy(&source6, v6.data(), 16);
+        std::memcpy(&destination6, v6.data() + 16, 16);
+        const auto length6 = static_cast<std::uint32_t>(random());
+        for (const unsigned byte : {length6 >> 24, length6 >> 16, length6 >> 8, length6, 0u, 0u, 0u, 6u})
+            v6.push_back(static_cast<std::uint8_t>(byte));
+        ASSERT_EQ(number(pseudo_header_sum(source6, destination6, IpProtocol::tcp, length6)),
+                  naive_sum(v6.data(), v6.size()));
+    }
+}
+
+// A segment with a 16-bit word, a 32-bit word and a word that brings its checksum to any wanted value.
+struct Segment {
+    Be16 port;
+    Be16 checksum;
+    Be32 address;
+    Be16 balance;
+    Be16 zero;  // no padding: all bytes are summed
+
+    void recompute() {
+        checksum = Be16(0);
+        checksum = checksum_of(sum_of_bytes(this, sizeof(*this)));
+    }
+};
+
+Segment with_checksum(std::uint16_t wanted, std::mt19937_64& random) {
+    Segment segment{Be16(static_cast<std::uint16_t>(random())), Be16(0),
+                    Be32(static_cast<std::uint32_t>(random())), Be16(0), Be16(0)};
+    segment.recompute();
+    segment.balance =
+        Be16(static_cast<std::uint16_t>((segment.checksum.value() + 0xffffu - wanted) % 0xffff));
+    segment.recompute();
+    return segment;
+}
+
+TEST(Checksum, incremental_update_equals_recomputation_for_all_old_checksums) {
+    std::mt19937_64 random(7);
+    // 0xffff is no checksum of anything but all zeros: see the next test.
+    for (std::uint32_t wanted = 0; wanted < 0xffff; ++wanted) {
+        Segment old = with_checksum(static_cast<std::uint16_t>(wanted), random);
+        ASSERT_EQ(old.checksum.value(), wanted);
+        for (int change = 0; change < 32; ++change) {
+            Segment now = old;
+            const std::uint64_t bits = random();
+            // Also the two zeros of one's complement, before and after.
+            now.port = Be16(static_cast<std::uint16_t>(change == 0 ? 0 : change == 1 ? 0xffff : bits));
+            now.address = Be32(static_cast<std::uint32_t>(bits >> 32));
+            now.recompute();
+            const Be16 step = updated_checksum(old.checksum, old.port, now.port);
+            ASSERT_EQ(updated_checksum(step, old.address, now.address), now.checksum) << "old " << wanted;
+            const ChecksumSum before = ChecksumSum{old.port.raw()} + old.address.raw();
+            const ChecksumSum after = ChecksumSum{now.port.raw()} + now.address.raw();
+            ASSERT_EQ(updated_checksum(old.checksum, before, after), now.checksum);
+            if (change < 2) old = now;
+        }
+    }
+}
+
+// Some senders write 0xffff where the sum says 0; both verify, and so must what is made of them.
+TEST(Checksum, incremental_update_of_0xffff_stays_valid) {
+    std::mt19937_64 random(8);
+    for (int i = 0; i < 65'536; ++i) {
+        Segment segment = with_checksum(0, random);
+        segment.checksum = Be16(0xffff);
+        const Be16 before = segment.port;
+        segment.port = Be16(static_cast<std::uint16_t>(i));
+        segment.checksum = updated_checksum(segment.checksum, before, segment.port);
+        ASSERT_EQ(fold(sum_of_bytes(&segment, sizeof(segment))), 0xffff) << i;
+    }
+}
+
+TEST(Checksum, a_wrong_checksum_stays_wrong) {
+    std::mt19937_64 random(9);
+    for (int i = 0; i < 100'000; ++i) {
+        Segment segment = with_checksum(static_cast<std::uint16_t>(random() % 0xffff), random);
+        const auto error = static_cast<std::uint16_t>(1 + random() % 0xfffe);
+        segment.checksum = Be16(static_cast<std::uint16_t>((segment.checksum.value() + error) % 0xffff));
+        const Be32 before = segment.address;
+        segment.address = Be32(static_cast<std::uint32_t>(random()));
+        segment.checksum = updated_checksum(segment.checksum, before, segment.address);
+        ASSERT_NE(fold(sum_of_bytes(&segment, sizeof(segment))), 0xffff);
+    }
+}
+
+}  // namespace
+}  // namespace weir

@@ -29,6 +29,7 @@ struct PortFacts {
     MacAddress mac{};
     std::uint16_t mtu = 1500;
     bool any_destination_mac = false;  // replay of a port whose device's MAC nobody knows
+    bool can_send_chains = true;       // the device takes frames of several mbufs
     friend bool operator==(const PortFacts&, const PortFacts&) = default;
 };
 

@@ -69,6 +69,9 @@ inline constexpr std::array kDropReasonHelp = {
 #undef WEIR_DROP_HELP
 };
 
+// What a check that passed returns.
+inline constexpr DropReason kNotDropped{0xff};
+
 inline constexpr std::size_t kDropReasons = kDropReasonNames.size();
 inline constexpr DropReason kFirstServiceReason = DropReason::no_backend;
 inline constexpr std::size_t kServiceDropReasons =

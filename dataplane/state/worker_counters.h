@@ -56,7 +56,6 @@ class CounterChunks {
 
 struct alignas(64) WorkerCounters {
     Counter received, forwarded, answered, punted;
-    Counter forwarded_bytes;
     std::array<Counter, kDropReasons> dropped;
 
     Counter flow_entries;  // live or not yet swept

@@ -42,6 +42,7 @@ struct ServiceRecord {
 struct PortRecord {
     MacAddress mac;
     bool any_destination_mac = false;  // replay of a port whose device's MAC nobody knows
+    bool can_send_chains = true;       // the device takes multi-segment mbufs
     std::uint16_t mtu = 1500;
     std::vector<IpAddress> addresses;  // weir's own, answered like VIPs while there is no host interface
 };

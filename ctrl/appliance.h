@@ -1,0 +1,57 @@
+// The appliance, put together: EAL, ports, workers and the world that they read. What `weir run` runs.
+//
+// start() opens the devices, compiles and publishes the first snapshot and launches one worker per CPU; the destructor
+// undoes all of it in reverse. Main thread, which must be the one that handles control events afterwards.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "ctrl/config/config.h"
+#include "ctrl/notify.h"
+#include "ctrl/world.h"
+#include "dataplane/worker.h"
+#include "drivers/eal.h"
+#include "drivers/huge_memory.h"
+#include "drivers/port.h"
+#include "drivers/result.h"
+
+namespace weir {
+
+class Appliance {
+  public:
+    // Precondition: validate_config accepted the configuration. An error leaves nothing behind.
+    static Result<std::unique_ptr<Appliance>> start(const Config& config, const HashKey& selection_key, Notify notify);
+
+    // Stops the workers, then closes the ports. What workers have received by then is sent; what comes later stays in the
+    // devices.
+    ~Appliance();
+    Appliance(const Appliance&) = delete;
+    Appliance& operator=(const Appliance&) = delete;
+
+    [[nodiscard]] World& world() noexcept { return *world_; }
+    [[nodiscard]] std::span<const Port> ports() const noexcept { return ports_; }
+    [[nodiscard]] std::span<WorkerCounters* const> counters() const noexcept { return counter_pointers_; }
+    [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return workers_.front()->flow_capacity(); }
+
+  private:
+    Appliance() = default;
+    Result<void> start_eal(const Config& config, Notify& notify);
+    Result<void> open_ports(const Config& config, const Notify& notify);
+    Result<void> make_world(const Config& config, const HashKey& selection_key, Notify notify);
+    Result<void> launch_workers(const Config& config);
+
+    // In the order of their making; destroyed in reverse.
+    std::vector<unsigned> worker_cpus_;
+    std::unique_ptr<Eal> eal_;
+    std::unique_ptr<MbufPools> pools_;
+    std::vector<Port> ports_;
+    std::vector<HugeMemory> flow_memory_;  // by worker
+    std::vector<std::unique_ptr<WorkerCounters>> counters_;
+    std::vector<WorkerCounters*> counter_pointers_;
+    std::unique_ptr<World> world_;
+    std::vector<std::unique_ptr<Worker>> workers_;
+};
+
+}  // namespace weir

@@ -1,0 +1,153 @@
+#include "ctrl/commands/replay_command.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "ctrl/offline_world.h"
+#include "ctrl/replay_report.h"
+#include "dataplane/simulation.h"
+#include "drivers/eal.h"
+#include "drivers/worker_cpus.h"
+
+namespace weir {
+
+namespace {
+
+// The captures that stand in for one port's device.
+struct PortCaptures {
+    std::optional<CaptureReader> in;
+    std::optional<CaptureWriter> out;
+};
+
+struct PortFile {
+    std::size_t port;
+    std::string file;
+};
+
+Result<PortFile> parse_port_file(const Config& config, const std::string& option, const std::string& text) {
+    const auto equals = text.find('=');
+    if (equals == std::string::npos || equals + 1 == text.size())
+        return operator_error(fmt::format("{} {}: write PORT=FILE", option, text));
+    std::string known;
+    for (std::size_t i = 0; i < config.ports.size(); ++i) {
+        if (config.ports[i].name == text.substr(0, equals)) return PortFile{i, text.substr(equals + 1)};
+        known += (i == 0 ? "" : ", ") + config.ports[i].name;
+    }
+    return operator_error(
+        fmt::format("{} {}: {} has no such port; it has: {}", option, text, config.file, known));
+}
+
+Result<void> open_captures(const Config& config, const ReplayRequest& request,
+                           std::vector<PortCaptures>& captures) {
+    for (const std::string& text : request.inputs) {
+        const auto named = parse_port_file(config, "--in", text);
+        if (!named) return tl::make_unexpected(named.error());
+        if (captures[named->port].in)
+            return operator_error(fmt::format("--in {}: the port has a capture already", text));
+        auto reader = CaptureReader::open(named->file);
+        if (!reader) return tl::make_unexpected(reader.error());
+        captures[named->port].in.emplace(std::move(*reader));
+    }
+    for (const std::string& text : request.outputs) {
+        const auto named = parse_port_file(config, "--out", text);
+        if (!named) return tl::make_unexpected(named.error());
+        if (captures[named->port].out)
+            return operator_error(fmt::format("--out {}: the port has a capture already", text));
+        auto writer = CaptureWriter::create(named->file);
+        if (!writer) return tl::make_unexpected(writer.error());
+        captures[named->port].out.emplace(std::move(*writer));
+    }
+    return {};
+}
+
+Result<void> close_captures(std::vector<PortCaptures>& captures) {
+    for (PortCaptures& port : captures) {
+        if (!port.out) continue;
+        if (auto closed = port.out->close(); !closed) return closed;
+    }
+    return {};
+}
+
+void print_summary(const nlohmann::ordered_json& report) {
+    fmt::print("received {}, forwarded {}, answered {}, punted {}, unaccounted {}\n",
+               report["received"].dump(), report["forwarded"].dump(), report["answered"].dump(),
+               report["punted"].dump(), report["unaccounted"].dump());
+    for (const auto& [reason, n] : report["dropped"].items())
+        if (n != 0) fmt::print("dropped {} {}\n", reason, n.dump());
+    for (const auto& backend : report["backends"])
+        fmt::print("backend {}/{}: {} packets, {} new flows\n", backend["pool"].get<std::string>(),
+                   backend["name"].get<std::string>(), backend["packets"].dump(),
+                   backend["new_flows"].dump());
+    for (const auto& sentence : report["assumptions"]) fmt::print("note: {}\n", sentence.get<std::string>());
+}
+
+Result<void> write_report(const nlohmann::ordered_json& report, const std::string& file) {
+    std::ofstream out(file);
+    out << report.dump(2) << '\n';
+    out.close();
+    if (!out) return machine_error(file + ": cannot be written");
+    return {};
+}
+
+Result<Eal> start_eal() {
+    EalOptions options;
+    options.program = "weir-replay";
+    options.control_cpu = usable_cpus().front();
+    options.hugepages = false;
+    options.memory = 64u << 20;
+    return Eal::start(options);
+}
+
+// A replay that does not add up is a bug of weir's, and must not look like a success.
+Result<void> check_accounting(const nlohmann::ordered_json& report) {
+    if (report["unaccounted"] == 0) return {};
+    return machine_error(
+        "received is not forwarded + answered + punted + dropped: a bug in weir, please report it");
+}
+
+Result<void> replay(const ReplayRequest& request) {
+    auto world = make_offline_world(request.config_file, request.down);
+    if (!world) return tl::make_unexpected(world.error());
+    const Config& config = (*world)->config;
+    std::vector<PortCaptures> captures(config.ports.size());
+    if (auto opened = open_captures(config, request, captures); !opened) return opened;
+    const auto eal = start_eal();
+    if (!eal) return tl::make_unexpected(eal.error());
+
+    std::vector<SimulatedPort> ports;
+    for (PortCaptures& port : captures)
+        ports.push_back({port.in ? &*port.in : nullptr, port.out ? &*port.out : nullptr});
+    const unsigned workers = request.workers != 0 ? request.workers : config.dataplane.workers;
+    auto simulation =
+        Simulation::create(workers, config.dataplane.flows_per_worker, std::move(ports), *(*world)->snapshot);
+    if (!simulation) return tl::make_unexpected(simulation.error());
+    const std::vector<WorkerCounters*> counters = (*simulation)->counters();
+    for (WorkerCounters* worker : counters) {
+        worker->services.ensure((*world)->ids.service_ids());
+        worker->backends.ensure((*world)->ids.backend_ids());
+    }
+    if (auto ran = (*simulation)->run(); !ran) return ran;
+    if (auto closed = close_captures(captures); !closed) return closed;
+
+    const auto report = make_replay_report(**world, counters);
+    print_summary(report);
+    if (!request.report_file.empty())
+        if (auto written = write_report(report, request.report_file); !written) return written;
+    return check_accounting(report);
+}
+
+}  // namespace
+
+int replay_command(const ReplayRequest& request) {
+    const auto done = replay(request);
+    if (done) return 0;
+    fmt::print(stderr, "{}\n", done.error().message);
+    return static_cast<int>(done.error().cause);
+}
+
+}  // namespace weir

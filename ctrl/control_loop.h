@@ -1,0 +1,33 @@
+// The control core's one event loop: signals and timers (later sockets and probes), on libuv.
+//
+// Everything that the control core does happens in a callback of this loop, on the thread that calls run().
+// Callbacks must not block: while one runs, no signal is served.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+namespace weir {
+
+class ControlLoop {
+  public:
+    ControlLoop();
+    ~ControlLoop();
+    ControlLoop(const ControlLoop&) = delete;
+    ControlLoop& operator=(const ControlLoop&) = delete;
+
+    // Signals that arrive while the callback runs are coalesced into one more call.
+    void on_signal(int signal, std::function<void()> callback);
+    void every(std::chrono::milliseconds period, std::function<void()> callback);
+
+    // Returns after stop().
+    void run();
+    void stop();
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace weir

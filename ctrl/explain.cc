@@ -1,0 +1,96 @@
+#include "ctrl/explain.h"
+
+#include <algorithm>
+
+#include "dataplane/net/address_text.h"
+#include "dataplane/net/drop_reason.h"
+#include "dataplane/net/headers.h"
+#include "dataplane/tables/selection.h"
+
+namespace weir {
+
+namespace {
+
+std::uint32_t find_vip(const ServiceTable& services, const IpAddress& vip) {
+    return vip.is_v4() ? services.find_vip(vip.v4()) : services.find_vip(vip.v6());
+}
+
+template <class Family>
+typename Family::Key key_of(const FlowQuestion& question) {
+    typename Family::Key key{};
+    if constexpr (Family::kFamily == weir::Family::v4) {
+        key.source = question.client.v4();
+        key.destination = question.vip.v4();
+    } else {
+        key.source = question.client.v6();
+        key.destination = question.vip.v6();
+    }
+    key.source_port = Be16(question.client_port);
+    key.destination_port = Be16(question.vip_port);
+    key.protocol = question.protocol;
+    return key;
+}
+
+std::uint64_t hash_of(const ForwardingSnapshot& snapshot, const FlowQuestion& question,
+                      SelectionInput input) {
+    return question.vip.is_v4() ? selection_hash<V4>(snapshot.selection_key, key_of<V4>(question), input)
+                                : selection_hash<V6>(snapshot.selection_key, key_of<V6>(question), input);
+}
+
+const ServiceConfig& service_config(const OfflineWorld& world, ServiceId id) {
+    return *std::find_if(world.config.services.begin(), world.config.services.end(),
+                         [&](const ServiceConfig& s) { return world.ids.service_id(s.name, s.vip) == id; });
+}
+
+void explain_backend(const OfflineWorld& world, const ServiceRecord& service, BackendId id,
+                     FlowExplanation& answer) {
+    const IdRegistry::Pool& pool = *world.ids.find_pool(answer.pool);
+    const auto backend =
+        std::find_if(pool.backends.begin(), pool.backends.end(), [&](const auto& b) { return b.id == id; });
+    const BackendRecord& record = world.snapshot->backends[static_cast<std::size_t>(service.mode)][id];
+    answer.backend = backend->name;
+    answer.backend_address = to_text(backend->address);
+    answer.mode = name_of(record.mode);
+    answer.port = world.config.ports[index(record.egress)].name;
+    MacAddress next_hop{};
+    std::copy_n(record.header.begin(), next_hop.bytes.size(), next_hop.bytes.begin());
+    answer.next_hop_mac = to_text(next_hop);
+    answer.overhead = static_cast<std::uint16_t>(record.header_length - sizeof(EthernetHeader));
+    if (!record.resolved) answer.dropped = name_of(DropReason::no_neighbor);
+}
+
+}  // namespace
+
+FlowExplanation explain_flow(const OfflineWorld& world, const FlowQuestion& question) {
+    const ForwardingSnapshot& snapshot = *world.snapshot;
+    FlowExplanation answer;
+    const std::uint32_t vip = find_vip(snapshot.services, question.vip);
+    if (vip == ServiceTable::kNotVip) {
+        answer.dropped = name_of(DropReason::not_vip);
+        return answer;
+    }
+    const ServiceId id = snapshot.services.find_service(vip, question.protocol, question.vip_port);
+    if (id == kNoService) {
+        answer.dropped = name_of(DropReason::no_service);
+        return answer;
+    }
+    const ServiceRecord& service = snapshot.service_records[index(id)];
+    const PoolTable& pool = *service.table;
+    answer.service = service_config(world, id).name;
+    answer.pool = service_config(world, id).pool;
+    answer.hashed = pool.input == SelectionInput::five_tuple ? "five_tuple" : "source_ip";
+    answer.hash = hash_of(snapshot, question, pool.input);
+    answer.slots = static_cast<std::uint32_t>(pool.maglev.slots().size());
+    const std::uint32_t member = pool.maglev.lookup(answer.hash);
+    if (member == MaglevTable::kNoMember) {
+        answer.dropped = name_of(DropReason::no_backend);
+        return answer;
+    }
+    answer.slot = pool.maglev.slot_of(answer.hash);
+    answer.backend_slots = static_cast<std::uint32_t>(
+        std::count(pool.maglev.slots().begin(), pool.maglev.slots().end(), member));
+    explain_backend(world, service, pool.members[member], answer);
+    return answer;
+}
+
+}  // namespace weir

@@ -1,0 +1,33 @@
+// Why a flow gets its backend, as data.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "ctrl/offline_world.h"
+#include "dataplane/net/address.h"
+
+namespace weir {
+
+struct FlowQuestion {
+    IpProtocol protocol = IpProtocol::tcp;
+    IpAddress client, vip;
+    std::uint16_t client_port = 0, vip_port = 0;
+};
+
+struct FlowExplanation {
+    // Empty strings and zeros from the point on where the packet would be dropped; then `dropped` says why.
+    std::string dropped;  // name of the drop reason, or empty
+    std::string service, pool, backend, backend_address, mode, port, next_hop_mac;
+    std::uint64_t hash = 0;
+    std::uint32_t slot = 0, slots = 0;
+    std::uint32_t backend_slots = 0;  // of the backend that was chosen
+    std::string hashed;               // what the hash was taken over
+    std::uint16_t overhead = 0;       // bytes of tunnel headers
+};
+
+// A new flow: nothing is in any flow table.
+[[nodiscard]] FlowExplanation explain_flow(const OfflineWorld& world, const FlowQuestion& question);
+
+}  // namespace weir

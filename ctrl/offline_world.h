@@ -1,0 +1,34 @@
+// The world of replay and explain: the production configuration, compiled as `run` compiles it, without
+// devices, health checks or learnt neighbours. What had to be assumed instead is kept, to be told.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ctrl/config/config.h"
+#include "ctrl/tables/compile_snapshot.h"
+#include "ctrl/tables/id_registry.h"
+#include "dataplane/tables/forwarding_snapshot.h"
+#include "drivers/result.h"
+
+namespace weir {
+
+struct OfflineWorld {
+    Config config;
+    IdRegistry ids;
+    CompiledWorld compiled;
+    std::unique_ptr<const ForwardingSnapshot> snapshot;
+    std::vector<std::string> assumptions;  // sentences: zero key, made-up MACs ...
+    std::vector<BackendId> down;
+
+    explicit OfflineWorld(const HashKey& key) : compiled(key, true) {}
+};
+
+// Reads, validates and compiles `config_file`. `down` are "POOL/NAME" of backends that count as dead.
+// Warnings of the configuration go to stderr; its errors all become one Error.
+[[nodiscard]] Result<std::unique_ptr<OfflineWorld>> make_offline_world(const std::string& config_file,
+                                                                       const std::vector<std::string>& down);
+
+}  // namespace weir

@@ -1,0 +1,159 @@
+#include "ctrl/replay_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "dataplane/net/address_text.h"
+
+namespace weir {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Workers = std::span<WorkerCounters* const>;
+
+std::uint64_t sum(Workers workers, auto&& counter) {
+    std::uint64_t total = 0;
+    for (const WorkerCounters* worker : workers) total += counter(*worker).value();
+    return total;
+}
+
+Json dropped_by_reason(Workers workers) {
+    Json dropped = Json::object();
+    for (std::size_t r = 0; r < kDropReasons; ++r)
+        dropped[std::string(kDropReasonNames[r])] = sum(
+            workers, [r](auto& w) -> auto& { return w.dropped[r]; });
+    return dropped;
+}
+
+// The counters that services and backends have in common.
+template <class At>
+void add_traffic(Json& json, Workers workers, At&& at) {
+    json["packets"] = sum(
+        workers, [&](auto& w) -> auto& { return at(w).packets; });
+    json["bytes"] = sum(
+        workers, [&](auto& w) -> auto& { return at(w).bytes; });
+    json["new_flows"] = sum(
+        workers, [&](auto& w) -> auto& { return at(w).new_flows; });
+    json["active_flows"] = sum(
+        workers, [&](auto& w) -> auto& { return at(w).active_flows; });
+}
+
+Json services_of(const OfflineWorld& world, Workers workers) {
+    Json list = Json::array();
+    for (const ServiceConfig& service : world.config.services) {
+        const auto at = [id = world.ids.service_id(service.name, service.vip)](
+                            const WorkerCounters& w) -> ServiceCounters& { return w.services.at(index(id)); };
+        Json json = {{"name", service.name}, {"vip", to_text(service.vip)}, {"pool", service.pool}};
+        add_traffic(json, workers, at);
+        for (std::size_t r = 0; r < kServiceDropReasons; ++r)
+            json["dropped"]
+                [std::string(kDropReasonNames[static_cast<std::size_t>(kFirstServiceReason) + r])] = sum(
+                    workers, [&](auto& w) -> auto& { return at(w).dropped[r]; });
+        list.push_back(std::move(json));
+    }
+    return list;
+}
+
+Json pools_of(const OfflineWorld& world) {
+    Json list = Json::array();
+    for (const PoolConfig& pool : world.config.pools) {
+        const MaglevTable& table = world.snapshot->pools[index(world.ids.find_pool(pool.name)->id)]->maglev;
+        list.push_back({{"name", pool.name},
+                        {"backends", pool.backends.size()},
+                        {"slots", table.slots().size()},
+                        {"checksum", fmt::format("{:016x}", table.checksum())}});
+    }
+    return list;
+}
+
+// State and reason in the words of AWS ELB (DESIGN.md section 9). Without probes a backend is what --down
+// says.
+void add_state(Json& json, const OfflineWorld& world, const PoolConfig& pool, BackendId id) {
+    const bool down = std::find(world.down.begin(), world.down.end(), id) != world.down.end();
+    json["state"] = down ? "unhealthy" : pool.health_check ? "healthy" : "unavailable";
+    json["reason"] = down                ? "Target.FailedHealthChecks"
+                     : pool.health_check ? ""
+                                         : "Target.HealthCheckDisabled";
+    json["description"] = down                ? "given by --down"
+                          : pool.health_check ? "assumed: a replay sends no probes"
+                                              : "no health_check";
+}
+
+Json backends_of(const OfflineWorld& world, Workers workers) {
+    Json list = Json::array();
+    for (const PoolConfig& pool : world.config.pools) {
+        const IdRegistry::Pool& known = *world.ids.find_pool(pool.name);
+        for (const BackendConfig& backend : pool.backends) {
+            const BackendId id =
+                std::find_if(known.backends.begin(), known.backends.end(), [&](const auto& b) {
+                    return b.name == backend.name;
+                })->id;
+            Json json = {{"pool", pool.name},
+                         {"name", backend.name},
+                         {"address", to_text(backend.address)},
+                         {"port", backend.port ? Json(*backend.port) : Json(nullptr)},
+                         {"zone", backend.zone},
+                         {"weight", backend.weight}};
+            add_state(json, world, pool, id);
+            add_traffic(json, workers, [id](const WorkerCounters& w) -> BackendCounters& {
+                return w.backends.at(index(id));
+            });
+            list.push_back(std::move(json));
+        }
+    }
+    return list;
+}
+
+Json workers_of(Workers workers) {
+    Json list = Json::array();
+    for (std::size_t i = 0; i < workers.size(); ++i) {
+        const WorkerCounters& w = *workers[i];
+        list.push_back({{"worker", i},
+                        {"received", w.received.value()},
+                        {"forwarded", w.forwarded.value()},
+                        {"answered", w.answered.value()},
+                        {"punted", w.punted.value()},
+                        {"flow_entries", w.flow_entries.value()},
+                        {"flow_inserts", w.flow_inserts.value()},
+                        {"flow_evictions", w.flow_evictions.value()},
+                        {"flow_full", w.flow_full.value()}});
+    }
+    return list;
+}
+
+}  // namespace
+
+Json make_replay_report(const OfflineWorld& world, Workers workers) {
+    const std::uint64_t received = sum(
+        workers, [](auto& w) -> auto& { return w.received; });
+    const std::uint64_t forwarded = sum(
+        workers, [](auto& w) -> auto& { return w.forwarded; });
+    const std::uint64_t answered = sum(
+        workers, [](auto& w) -> auto& { return w.answered; });
+    const std::uint64_t punted = sum(
+        workers, [](auto& w) -> auto& { return w.punted; });
+    Json dropped = dropped_by_reason(workers);
+    std::uint64_t dropped_sum = 0;
+    for (const Json& n : dropped) dropped_sum += n.get<std::uint64_t>();
+    const auto unaccounted =
+        static_cast<std::int64_t>(received - forwarded - answered - punted - dropped_sum);
+    return {{"config", world.config.file},
+            {"snapshot_checksum", fmt::format("{:016x}", world.snapshot->checksum)},
+            {"received", received},
+            {"forwarded", forwarded},
+            {"answered", answered},
+            {"punted", punted},
+            {"dropped", std::move(dropped)},
+            {"originated", 0},  // weir sends nothing of its own accord yet
+            {"unaccounted", unaccounted},
+            {"services", services_of(world, workers)},
+            {"pools", pools_of(world)},
+            {"backends", backends_of(world, workers)},
+            {"workers", workers_of(workers)},
+            {"assumptions", world.assumptions}};
+}
+
+}  // namespace weir

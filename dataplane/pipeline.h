@@ -1,0 +1,51 @@
+// The packet's route. Read this first.
+//
+//   receive -> parse -> classify -> select_backend -> rewrite -> transmit        (or answer, or drop)
+//
+// A Pipeline is one worker's: its flow table, its counters, its transmit buffers. It is all that a packet
+// touches besides the snapshot, and it knows neither threads nor devices: `weir run` feeds it from NIC queues
+// (worker.cc), `weir replay` from captures (simulation.cc), tests from mbufs of their own.
+//
+// Only the worker that owns it may call it.
+#pragma once
+
+#include "dataplane/burst.h"
+#include "dataplane/net/aes_hash.h"
+#include "dataplane/stages/transmit.h"
+#include "dataplane/state/flow_clock.h"
+#include "dataplane/state/flow_table.h"
+#include "dataplane/state/worker_counters.h"
+#include "dataplane/tables/forwarding_snapshot.h"
+
+namespace weir {
+
+class Pipeline {
+  public:
+    // `memory` for the flow table: FlowTable::bytes_for(flows), zeroed. `flow_hash_key` is this worker's own,
+    // random unless results must repeat.
+    Pipeline(std::span<std::byte> memory, const HashKey& flow_hash_key, WorkerCounters& counters) noexcept
+        : flows_(memory), flow_hash_key_(flow_hash_key), counters_(counters) {}
+
+    // Takes the burst's packets through every stage. Afterwards each is in a transmit buffer or freed.
+    void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
+
+    // Empties the transmit buffers: wire_of(PortId) gives the wire of a port.
+    template <class WireOf>
+    void flush(const ForwardingSnapshot& world, WireOf&& wire_of) noexcept {
+        for (std::size_t port = 0; port < world.ports.size(); ++port)
+            if (!tx_[port].empty()) tx_[port].flush(wire_of(static_cast<PortId>(port)), counters_);
+    }
+
+    // Ages a few buckets of the flow table: expired flows and those of absent backends and services go.
+    void sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t buckets) noexcept;
+
+    [[nodiscard]] const FlowTable& flows() const noexcept { return flows_; }
+
+  private:
+    FlowTable flows_;
+    HashKey flow_hash_key_;
+    WorkerCounters& counters_;
+    TxBuffers tx_;
+};
+
+}  // namespace weir

@@ -1,0 +1,64 @@
+// transmit: frames into the transmit buffer of their port, in arrival order; and out of it onto the wire.
+//
+// A buffer is flushed after every burst, so nothing waits in it between loops: no packet is held back for a
+// fuller batch, and received = forwarded + answered + dropped holds whenever a worker is between bursts.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "dataplane/burst.h"
+#include "dataplane/state/worker_counters.h"
+
+namespace weir {
+
+// What leaves through one port with this burst. Per worker and port.
+class TxBuffer {
+  public:
+    void push_forwarded(rte_mbuf* packet) noexcept { packets_[count_++] = packet; }
+    void push_answer(rte_mbuf* packet) noexcept {
+        answers_ |= std::uint64_t{1} << count_;
+        packets_[count_++] = packet;
+    }
+    [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+
+    // Gives the frames to `wire` (a TxQueue, or the capture of a replay); what it refuses is the drop
+    // tx_full. Forwarded and answered are counted here, when the device has the frame.
+    template <class Wire>
+    void flush(Wire& wire, WorkerCounters& counters) noexcept {
+        const std::uint32_t sent = wire.send(std::span(packets_.data(), count_));
+        const std::uint64_t taken = sent == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << sent) - 1;
+        const auto answered = static_cast<std::uint32_t>(__builtin_popcountll(answers_ & taken));
+        counters.forwarded.add(sent - answered);
+        if (answered != 0) counters.answered.add(answered);
+        if (sent < count_) [[unlikely]] {
+            counters.dropped[static_cast<std::size_t>(DropReason::tx_full)].add(count_ - sent);
+            rte_pktmbuf_free_bulk(packets_.data() + sent, count_ - sent);
+        }
+        count_ = 0;
+        answers_ = 0;
+    }
+
+  private:
+    std::array<rte_mbuf*, kBurstSize> packets_;
+    std::uint32_t count_ = 0;
+    std::uint64_t answers_ = 0;  // bit i: packets_[i] is an answer of weir's own
+    static_assert(kBurstSize <= 64);
+};
+
+// By port.
+using TxBuffers = std::array<TxBuffer, kMaxPorts>;
+
+inline void transmit(const Burst& burst, TxBuffers& buffers) noexcept {
+    for (std::uint32_t i = 0; i < burst.size; ++i) {
+        if (burst.verdict[i] == Verdict::forward)
+            buffers[index(burst.backend[i]->egress)].push_forwarded(burst.packet[i]);
+        else if (burst.verdict[i] == Verdict::answer)
+            buffers[index(burst.port)].push_answer(burst.packet[i]);
+    }
+}
+
+}  // namespace weir

@@ -1,0 +1,30 @@
+// Which backend a new flow gets: a pure function of the snapshot and the 5-tuple. The packet path, `weir
+// explain` and the tests call this one.
+#pragma once
+
+#include "dataplane/net/aes_hash.h"
+#include "dataplane/net/family.h"
+#include "dataplane/tables/forwarding_snapshot.h"
+
+namespace weir {
+
+// Under the cluster's key, over what the pool's `hash` says.
+template <class Family>
+[[nodiscard]] std::uint64_t selection_hash(const HashKey& key, const typename Family::Key& flow,
+                                           SelectionInput input) noexcept {
+    if (input == SelectionInput::five_tuple) return keyed_hash(key, flow);
+    typename Family::Key client{};
+    client.source = flow.source;
+    return keyed_hash(key, client);
+}
+
+// kNoBackend if none may get new flows.
+template <class Family>
+[[nodiscard]] BackendId choose_backend(const ForwardingSnapshot& world, const PoolTable& pool,
+                                       const typename Family::Key& flow) noexcept {
+    const std::uint32_t member =
+        pool.maglev.lookup(selection_hash<Family>(world.selection_key, flow, pool.input));
+    return member == MaglevTable::kNoMember ? kNoBackend : pool.members[member];
+}
+
+}  // namespace weir

@@ -1,0 +1,33 @@
+#include "drivers/log_capture.h"
+
+#include <rte_log.h>
+
+#include <cstdlib>
+
+namespace weir {
+
+LogCapture::LogCapture() noexcept : stream_(open_memstream(&buffer_, &size_)) {
+    if (stream_ != nullptr) rte_openlog_stream(stream_);
+}
+
+LogCapture::~LogCapture() {
+    rte_openlog_stream(stderr);
+    if (stream_ != nullptr) std::fclose(stream_);
+    std::free(buffer_);
+}
+
+std::string LogCapture::text() const {
+    if (stream_ == nullptr) return {};
+    std::fflush(stream_);
+    return {buffer_, size_};
+}
+
+std::string LogCapture::quote() const {
+    std::string all = text();
+    while (!all.empty() && (all.back() == '\n' || all.back() == ' ')) all.pop_back();
+    if (all.empty()) return {};
+    const auto line_start = all.rfind('\n');
+    return " (DPDK: " + (line_start == std::string::npos ? all : all.substr(line_start + 1)) + ")";
+}
+
+}  // namespace weir

@@ -1,0 +1,58 @@
+// Where frames live: one pool per NUMA node and frame room, made when a port first asks for it. Start-up
+// only, main thread; the pools themselves are used by every worker.
+#pragma once
+
+#include <rte_mempool.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <utility>
+
+#include "drivers/result.h"
+
+namespace weir {
+
+// How many frames can be somewhere at once.
+struct PoolDemand {
+    std::uint32_t ports = 1;
+    std::uint32_t workers = 1;
+    std::uint32_t rx_descriptors = 1024, tx_descriptors = 1024;  // per queue
+    std::uint32_t burst = 64;                                    // frames in a worker's hands
+    std::uint32_t held_per_worker = 1024;  // in rings between workers, held fragments, the host interface
+};
+
+// A worker's private stock, so that most allocations touch no shared line.
+inline constexpr std::uint32_t kPoolCache = 256;
+// Frames up to this length need one mbuf. Longer ones come as chains from devices that scatter.
+inline constexpr std::uint16_t kFrameRoom = 2048;
+
+// ports x workers x (rx + tx descriptors)            every ring full at once
+//   + workers x (burst + held + 1.5 x cache)         a cache holds up to 1.5 times its size before it gives
+//   back
+//   + 1.5 x cache                                    the main thread
+// rounded up to 2^n - 1, where the ring of a mempool fits best.
+[[nodiscard]] std::uint32_t frames_needed(const PoolDemand& demand);
+[[nodiscard]] std::uint64_t pool_bytes(std::uint32_t frames, std::uint16_t frame_room);
+
+class MbufPools {
+  public:
+    explicit MbufPools(const PoolDemand& demand) noexcept : demand_(demand) {}
+    MbufPools(MbufPools&& other) noexcept : demand_(other.demand_), pools_(std::exchange(other.pools_, {})) {}
+    MbufPools& operator=(MbufPools&&) = delete;
+    // Every port that received from the pools must be closed.
+    ~MbufPools();
+
+    // Each pool is sized for the whole demand, whatever its node: which port lies on which node is not known
+    // beforehand. `node` may be SOCKET_ID_ANY. Error: not enough memory, with what to set.
+    [[nodiscard]] Result<rte_mempool*> pool_for(int node, std::uint16_t frame_room = kFrameRoom);
+
+    // Frames out of their pools; 0 when nothing leaks and every device has given back what it held.
+    [[nodiscard]] std::uint32_t in_use() const noexcept;
+
+  private:
+    PoolDemand demand_;
+    std::map<std::pair<int, std::uint16_t>, rte_mempool*> pools_;
+};
+
+}  // namespace weir

@@ -1,0 +1,112 @@
+// A port: a DPDK ethdev, configured, started, with one receive and one transmit queue per worker.
+//
+// open() and adopt() run on the main thread (ENA's watchdog timer lands on the lcore that starts the port,
+// and rte_timer_manage() must run there). Statistics: control core only, about once a second: a device may
+// answer through its admin queue. Queues: each belongs to one worker.
+#pragma once
+
+#include <rte_ethdev.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "drivers/mbuf_pool.h"
+#include "drivers/port_spec.h"
+#include "drivers/result.h"
+#include "drivers/rss.h"
+#include "drivers/rx_queue.h"
+#include "drivers/tx_queue.h"
+
+namespace weir {
+
+struct DeviceName;
+
+// How the device spreads frames over its queues. Where `matches_software` is false, nobody can foretell the
+// queue of a frame: whoever receives it computes rss_queue_of_frame(key, reta) and hands it over.
+struct RssInfo {
+    bool enabled = false;           // the device hashes TCP and UDP
+    bool key_settable = false;      // it took kRssKey, and says so
+    bool matches_software = false;  // enabled, `key` is what the device uses, `reta` too
+    ToeplitzKey key = kRssKey;
+    RetaTable reta{1};
+};
+
+// Since the port was opened.
+struct PortStats {
+    std::uint64_t rx_packets = 0, tx_packets = 0;
+    std::uint64_t rx_bytes = 0, tx_bytes = 0;
+    std::uint64_t rx_missed = 0;   // the device had no free descriptor: workers too slow
+    std::uint64_t rx_no_mbuf = 0;  // the pool was empty
+    std::uint64_t rx_errors = 0, tx_errors = 0;
+};
+
+class Port {
+  public:
+    static Result<Port> open(const PortSpec& spec, MbufPools& pools);
+    // The same for an ethdev that exists already (rte_eth_from_rings); spec.device is not looked at.
+    static Result<Port> adopt(std::uint16_t ethdev, const PortSpec& spec, MbufPools& pools);
+
+    Port(Port&& other) noexcept;
+    Port& operator=(Port&&) = delete;
+    // Stops and closes the device. Every worker must have stopped polling it.
+    ~Port();
+
+    [[nodiscard]] unsigned index() const noexcept { return spec_.index; }
+    [[nodiscard]] const std::string& name() const noexcept { return spec_.name; }
+    [[nodiscard]] std::uint16_t ethdev() const noexcept { return ethdev_; }
+    [[nodiscard]] const MacBytes& mac() const noexcept { return mac_; }
+    [[nodiscard]] std::uint16_t mtu() const noexcept { return spec_.mtu; }
+    [[nodiscard]] std::uint16_t queues() const noexcept { return spec_.queues; }
+    [[nodiscard]] const RssInfo& rss() const noexcept { return rss_; }
+    [[nodiscard]] const std::string& driver() const noexcept { return driver_; }  // "net_ena"
+    // send() takes frames of more than one mbuf; where false, a chain must be copied into one first.
+    [[nodiscard]] bool can_send_chains() const noexcept { return can_send_chains_; }
+    // Frames of up to mtu() may arrive as chains.
+    [[nodiscard]] bool may_receive_chains() const noexcept { return may_receive_chains_; }
+    // The device sets RTE_MBUF_F_RX_IP_CKSUM_*; where false, software must check IPv4 header checksums.
+    [[nodiscard]] bool checks_ipv4_checksums() const noexcept { return checks_ipv4_checksums_; }
+    // The pool that this port receives into, for frames that weir itself makes.
+    [[nodiscard]] rte_mempool* pool() const noexcept { return pool_; }
+    // Sentences for the log: what this device lacks, and what weir does instead.
+    [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
+
+    // What DPDK logged while it set the port up, at warning level and above: for a debug log.
+    [[nodiscard]] const std::string& driver_log() const noexcept { return driver_log_; }
+
+    // Each queue can be taken once: two workers on one queue would corrupt it. Precondition: not taken
+    // before.
+    [[nodiscard]] RxQueue rx_queue(std::uint16_t queue);
+    [[nodiscard]] TxQueue tx_queue(std::uint16_t queue);
+
+    [[nodiscard]] bool link_up() const noexcept;
+    [[nodiscard]] PortStats stats() const noexcept;
+    // The device's own counters (xstats) by names that Prometheus takes; without those of PortStats and
+    // without gauges.
+    [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> nic_counters() const;
+
+  private:
+    friend class PortSetup;
+    Port(PortSpec spec, std::uint16_t ethdev, bool owned);
+    static Result<Port> set_up(Port port, const DeviceName* device, MbufPools& pools);
+
+    PortSpec spec_;
+    std::uint16_t ethdev_;
+    bool owned_;  // this object probed the device and removes it
+    bool open_ = true;
+    bool started_ = false;
+    bool promiscuous_ = false;
+    std::string driver_;
+    MacBytes mac_{};
+    RssInfo rss_;
+    bool can_send_chains_ = false;
+    bool may_receive_chains_ = false;
+    bool checks_ipv4_checksums_ = false;
+    rte_mempool* pool_ = nullptr;
+    std::vector<std::string> notes_;
+    std::string driver_log_;
+    std::vector<bool> rx_taken_, tx_taken_;
+};
+
+}  // namespace weir

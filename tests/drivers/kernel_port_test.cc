@@ -1,0 +1,275 @@
+// Ports over kernel interfaces: net_af_packet on a veth pair, net_tap. Root only; the whole process works in
+// a network namespace of its own, which vanishes with it, however it ends.
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "tests/drivers/eal_fixture.h"
+
+namespace weir::test {
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+
+// The kernel's end of a wire, as a raw socket.
+class RawSocket {
+  public:
+    explicit RawSocket(const std::string& interface)
+        : socket_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))) {
+        sockaddr_ll address{};
+        address.sll_family = AF_PACKET;
+        address.sll_protocol = htons(ETH_P_ALL);
+        address.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
+        EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    }
+    RawSocket(const RawSocket&) = delete;
+    RawSocket& operator=(const RawSocket&) = delete;
+    ~RawSocket() { close(socket_); }
+
+    void send(const Bytes& frame) const {
+        EXPECT_EQ(::send(socket_, frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
+    }
+    // The next frame of weir's test protocol that came in from the wire; empty after a second.
+    Bytes receive() const {
+        for (pollfd wait{socket_, POLLIN, 0}; poll(&wait, 1, 1'000) == 1;) {
+            Bytes frame(70'000);
+            sockaddr_ll from{};
+            socklen_t length = sizeof(from);
+            const auto got =
+                recvfrom(socket_, frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&from), &length);
+            if (got < 14 || from.sll_pkttype == PACKET_OUTGOING || frame[12] != 0x88 || frame[13] != 0xb5)
+                continue;
+            frame.resize(static_cast<std::size_t>(got));
+            return frame;
+        }
+        return {};
+    }
+
+  private:
+    int socket_;
+};
+
+class KernelPortTest : public DriversTest {
+  protected:
+    static void SetUpTestSuite() {
+        if (getuid() != 0) return;
+        // Before EAL: its threads must be in the namespace too.
+        ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "no network namespace of our own";
+        shell("ip link set lo up");
+        DriversTest::SetUpTestSuite();
+    }
+    void SetUp() override {
+        if (getuid() != 0)
+            GTEST_SKIP()
+                << "NOT TESTED: ports over kernel interfaces need root (veth, AF_PACKET, TAP); run as root";
+    }
+    static void shell(const std::string& command) {
+        ASSERT_EQ(std::system((command + " 2>&1").c_str()), 0) << command;
+    }
+    // wire0 is weir's end, wire1 the kernel's. Without IPv6, which would add frames of its own.
+    static void make_wire(unsigned mtu = 1500) {
+        shell("ip link add wire0 type veth peer name wire1");
+        for (const std::string end : {"wire0", "wire1"}) {
+            std::ofstream("/proc/sys/net/ipv6/conf/" + end + "/disable_ipv6") << 1;
+            shell("ip link set " + end + " mtu " + std::to_string(mtu) + " up");
+        }
+    }
+    void TearDown() override {
+        if (getuid() == 0 && if_nametoindex("wire0") != 0) shell("ip link del wire0");
+    }
+    // Of the local experimental EtherType 0x88b5; broadcast, so that any end takes it.
+    static Bytes test_frame(std::size_t length, std::uint8_t first) {
+        Bytes frame = frame_of(length, first);
+        std::fill_n(frame.begin(), 6, std::uint8_t{0xff});
+        frame[6] = 0x02;
+        frame[12] = 0x88;
+        frame[13] = 0xb5;
+        return frame;
+    }
+    static std::vector<Bytes> wait_for(const RxQueue& queue, std::size_t count) {
+        std::vector<Bytes> frames;
+        for (int tries = 0; tries < 200 && frames.size() < count; ++tries) {
+            for (auto& frame : receive_all(queue, 4))
+                if (frame.size() >= 14 && frame[12] == 0x88 && frame[13] == 0xb5)
+                    frames.push_back(std::move(frame));
+            usleep(5'000);
+        }
+        return frames;
+    }
+    // Asked by ioctl: /sys shows the namespace it was mounted in, not ours.
+    static ifreq ask(const std::string& interface, unsigned long question) {
+        ifreq answer{};
+        interface.copy(answer.ifr_name, IFNAMSIZ - 1);
+        const int any_socket = socket(AF_INET, SOCK_DGRAM, 0);
+        EXPECT_EQ(ioctl(any_socket, question, &answer), 0) << interface;
+        close(any_socket);
+        return answer;
+    }
+    static bool is_promiscuous(const std::string& interface) {
+        return (ask(interface, SIOCGIFFLAGS).ifr_flags & IFF_PROMISC) != 0;
+    }
+};
+
+TEST_F(KernelPortTest, a_named_interface_becomes_a_port_and_carries_frames_both_ways) {
+    make_wire();
+    const RawSocket kernel("wire1");
+    {
+        auto port = Port::open(spec("edge", "wire0"), pools_);
+        ASSERT_TRUE(port) << port.error().message;
+        EXPECT_EQ(port->driver(), "net_af_packet");
+        EXPECT_TRUE(port->link_up());
+        EXPECT_TRUE(is_promiscuous("wire0")) << "multicast arrives no other way";
+        EXPECT_FALSE(port->may_receive_chains());
+        for (const std::size_t length : {60u, 1514u}) {
+            const auto frame = test_frame(length, 5);
+            kernel.send(frame);
+            EXPECT_EQ(wait_for({port->ethdev(), 0}, 1), std::vector<Bytes>{frame});
+            rte_mbuf* out = to_mbuf(*port->pool(), frame);
+            ASSERT_EQ((TxQueue{port->ethdev(), 0}.send({&out, 1})), 1);
+            EXPECT_EQ(kernel.receive(), frame);
+        }
+        EXPECT_TRUE(port->notes().empty()) << port->notes()[0];
+    }
+    EXPECT_EQ(pools_.in_use(), 0u);
+    EXPECT_FALSE(is_promiscuous("wire0")) << "the kernel's interface is left as it was";
+}
+
+TEST_F(KernelPortTest, a_chain_goes_out_in_one_frame) {
+    make_wire(9'000);
+    const RawSocket kernel("wire1");
+    auto wanted = spec("edge", "wire0");
+    wanted.mtu = 9'000;
+    auto port = Port::open(wanted, pools_);
+    ASSERT_TRUE(port) << port.error().message;
+    EXPECT_TRUE(port->can_send_chains());
+    const auto frame = test_frame(9'014, 5);
+    auto* small_room = pools_.pool_for(SOCKET_ID_ANY).value();
+    rte_mbuf* out = to_mbuf(*small_room, frame);
+    EXPECT_GT(out->nb_segs, 1);
+    ASSERT_EQ((TxQueue{port->ethdev(), 0}.send({&out, 1})), 1);
+    EXPECT_EQ(kernel.receive(), frame);
+    kernel.send(frame);
+    EXPECT_EQ(wait_for({port->ethdev(), 0}, 1), std::vector<Bytes>{frame}) << "and comes in whole";
+}
+
+TEST_F(KernelPortTest, two_queues_share_the_flows) {
+    make_wire();
+    auto port = Port::open(spec("edge", "net_af_packet5,iface=wire0,qpairs=2", 2), pools_);
+    ASSERT_TRUE(port) << port.error().message;
+    EXPECT_FALSE(port->rss().enabled);
+    EXPECT_TRUE(says(port->notes().at(0), {"net_af_packet", "RSS"}));
+    const RawSocket kernel("wire1");
+    constexpr std::size_t kFlows = 64;
+    for (unsigned flow = 0; flow < kFlows; ++flow) {
+        // A UDP frame from another port each; the kernel spreads by its own flow hash.
+        Bytes frame(60);
+        frame[0] = 0x02;
+        frame[12] = 0x08;
+        frame[14] = 0x45;
+        frame[17] = 46;
+        frame[22] = 64;
+        frame[23] = 17;
+        frame[26] = frame[30] = 10;
+        frame[33] = 1;
+        frame[34] = static_cast<std::uint8_t>(flow * 3 + 1);
+        frame[37] = 80;
+        kernel.send(frame);
+    }
+    std::size_t got[2] = {0, 0};
+    for (int tries = 0; tries < 200 && got[0] + got[1] < kFlows; ++tries) {
+        for (std::uint16_t queue = 0; queue < 2; ++queue)
+            got[queue] += receive_all({port->ethdev(), queue}, 4).size();
+        usleep(5'000);
+    }
+    EXPECT_EQ(got[0] + got[1], kFlows);
+    EXPECT_GT(got[0], 0u);
+    EXPECT_GT(got[1], 0u);
+}
+
+TEST_F(KernelPortTest, frames_that_would_be_cut_are_spoken_of_beforehand) {
+    make_wire(9'000);
+    auto wanted = spec("edge", "net_af_packet0,iface=wire0");
+    {
+        const auto port = Port::open(wanted, pools_);
+        ASSERT_TRUE(port) << port.error().message;
+        EXPECT_TRUE(says(port->notes().at(0), {"wire0", "MTU of 9000", "1982 bytes arrive cut", "framesz"}));
+    }
+    wanted.mtu = 9'000;
+    const auto refused = Port::open(wanted, pools_);
+    ASSERT_FALSE(refused);
+    EXPECT_TRUE(says(refused.error().message, {"longer than 1982", "mtu = 9000",
+                                               "net_af_packet0,iface=wire0,framesz=12288,blocksz=12288"}));
+    wanted.device = "net_af_packet0,iface=wire0,framesz=9216,blocksz=12288";
+    EXPECT_TRUE(says(Port::open(wanted, pools_).error().message, {"blocksz must be a multiple of framesz"}));
+    wanted.device = "net_af_packet0,iface=wire0,framesz=12288,blocksz=12288";
+    const auto port = Port::open(wanted, pools_);
+    ASSERT_TRUE(port) << port.error().message;
+    EXPECT_TRUE(port->notes().empty()) << port->notes()[0];
+}
+
+TEST_F(KernelPortTest, an_mtu_above_the_interfaces_is_set_there) {
+    make_wire(1'500);
+    auto wanted = spec("edge", "wire0");
+    wanted.mtu = 3'000;
+    const auto port = Port::open(wanted, pools_);
+    ASSERT_TRUE(port) << port.error().message;
+    EXPECT_EQ(ask("wire0", SIOCGIFMTU).ifr_mtu, 3'000);
+}
+
+TEST_F(KernelPortTest, the_configured_mac_becomes_the_interfaces) {
+    make_wire();
+    auto wanted = spec("edge", "wire0");
+    wanted.mac = MacBytes{0x02, 0, 0, 0, 0, 0x11};
+    const auto port = Port::open(wanted, pools_);
+    ASSERT_TRUE(port) << port.error().message;
+    EXPECT_EQ(port->mac(), *wanted.mac);
+    MacBytes address;
+    std::memcpy(address.data(), ask("wire0", SIOCGIFHWADDR).ifr_hwaddr.sa_data, address.size());
+    EXPECT_EQ(address, *wanted.mac);
+}
+
+TEST_F(KernelPortTest, a_tap_device_carries_frames_both_ways_on_two_queues) {
+    {
+        auto wanted = spec("edge", "net_tap0,iface=wtap0", 2);
+        wanted.mac = MacBytes{0x02, 0, 0, 0, 0, 0x22};
+        auto port = Port::open(wanted, pools_);
+        ASSERT_TRUE(port) << port.error().message;
+        EXPECT_EQ(port->driver(), "net_tap");
+        EXPECT_EQ(port->mac(), *wanted.mac);
+        EXPECT_FALSE(port->rss().enabled);
+        const RawSocket kernel("wtap0");
+        const auto frame = test_frame(700, 9);
+        for (std::uint16_t queue = 0; queue < 2; ++queue) {
+            rte_mbuf* out = to_mbuf(*port->pool(), frame);
+            ASSERT_EQ((TxQueue{port->ethdev(), queue}.send({&out, 1})), 1);
+            EXPECT_EQ(kernel.receive(), frame) << "queue " << queue;
+        }
+        kernel.send(frame);
+        auto got = wait_for({port->ethdev(), 0}, 1);
+        if (got.empty()) got = wait_for({port->ethdev(), 1}, 1);
+        EXPECT_EQ(got, std::vector<Bytes>{frame});
+    }
+    EXPECT_EQ(if_nametoindex("wtap0"), 0u) << "the interface goes with the port";
+    EXPECT_EQ(pools_.in_use(), 0u);
+}
+
+TEST_F(KernelPortTest, a_tap_device_refuses_jumbo_frames_in_a_sentence) {
+    auto wanted = spec("edge", "net_tap1,iface=wtap1");
+    wanted.mtu = 9'000;
+    const auto refused = Port::open(wanted, pools_);
+    ASSERT_FALSE(refused);
+    EXPECT_TRUE(says(refused.error().message, {"net_tap", "mtu of 9000", "lower the mtu"}));
+}
+
+}  // namespace
+}  // namespace weir::test

@@ -1,0 +1,52 @@
+"""Fixtures: the lab's network, its web servers and weir in it, one set per file of tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "lib"))
+from lab.servers import WebServers  # noqa: E402
+from lab.shell import need_root, raise_on_signals  # noqa: E402
+from lab.topology import Lab, one_arm, two_arms  # noqa: E402
+from lab.weir import Weir  # noqa: E402
+
+LAYOUTS = {"one_arm": one_arm, "two_arms": two_arms}
+
+
+def pytest_configure() -> None:
+    raise_on_signals()  # meson ends a test that hangs by SIGTERM: clean up then, too
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if reason := need_root():
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="module")
+def layout(request: pytest.FixtureRequest) -> str:
+    return getattr(request, "param", "one_arm")
+
+
+@pytest.fixture(scope="module")
+def lab(layout: str) -> Iterator[Lab]:
+    with Lab(LAYOUTS[layout]()) as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def servers(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServers]:
+    directory = tmp_path_factory.mktemp("servers")
+    with WebServers(lab, directory, slow_rate="8m") as running:
+        yield running
+    (running.files / "100m").unlink()
+
+
+@pytest.fixture(scope="module")
+def weir(lab: Lab, servers: WebServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weir]:
+    with Weir(lab, tmp_path_factory.mktemp("weir")) as running:
+        yield running

@@ -1,0 +1,113 @@
+"""How weir starts, fails to start, and ends."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.load import Wrk
+from lab.servers import WebServers
+from lab.shell import end, in_namespace, start, wait_until
+from lab.topology import VIP4, Lab, one_arm
+from lab.weir import Weir, config_text, weir_binary
+
+GOOD = config_text(one_arm())
+
+
+def run_weir(lab: Lab, *arguments: str) -> tuple[int, str]:
+    """weir in its namespace until it ends by itself, which a start error must bring about at once."""
+    done = subprocess.run(in_namespace(lab.namespace("weir"), [weir_binary(), *arguments]), capture_output=True,
+                          text=True, timeout=20, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def assert_told(said: tuple[int, str], codes: set[int], *words: str) -> None:
+    """An exit code of the contract, and a sentence that has these words in one line."""
+    code, text = said
+    assert code in codes, f"exit code {code}:\n{text}"
+    assert any(all(word in line for word in words) for line in text.splitlines()), f"no line with {words}:\n{text}"
+    assert "terminate called" not in text and "PANIC" not in text
+
+
+def test_missing_config_file(lab: Lab, tmp_path: Path) -> None:
+    assert_told(run_weir(lab, "run", "-c", str(tmp_path / "absent.cfg")), {1}, "absent.cfg")
+
+
+def test_bad_config_names_file_and_line(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "weir.cfg"
+    file.write_text(GOOD.replace("workers = 1;", "workers = 0;"))
+    line = next(n for n, text in enumerate(file.read_text().splitlines(), 1) if "workers = 0" in text)
+    assert_told(run_weir(lab, "run", "-c", str(file)), {1}, f"{file}:{line}: ", "workers")
+
+
+@pytest.mark.parametrize(("device", "words"), [
+    ("net_af_packet0,iface=nosuch0", ["nosuch0"]),
+    ("net_nonsense0", ["net_nonsense0"]),
+    ("0000:ff:1f.7", ["0000:ff:1f.7"]),
+])
+def test_device_that_is_not_there(lab: Lab, tmp_path: Path, device: str, words: list[str]) -> None:
+    file = tmp_path / "weir.cfg"
+    file.write_text(GOOD.replace("net_af_packet0,iface=edge", device))
+    assert_told(run_weir(lab, "run", "-c", str(file)), {1, 2}, *words)
+
+
+def test_metrics_port_in_use(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "weir.cfg"
+    file.write_text(GOOD)
+    program = ("import socket, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); "
+               "s.bind(('127.0.0.1', 9101)); s.listen(); time.sleep(60)")
+    holder = start(in_namespace(lab.namespace("weir"), [sys.executable, "-c", program]), str(tmp_path / "holder.log"))
+    try:
+        assert wait_until(lambda: "127.0.0.1:9101" in lab.execute("weir", "ss", "-Hltn"), 5)
+        assert_told(run_weir(lab, "run", "-c", str(file)), {1, 2}, "9101")
+    finally:
+        end(holder)
+
+
+def test_unknown_subcommand_and_missing_option(lab: Lab) -> None:
+    assert run_weir(lab, "rnu")[0] == 1
+    assert run_weir(lab, "run")[0] == 1
+
+
+def test_sigterm_ends_with_0(lab: Lab, tmp_path: Path) -> None:
+    with Weir(lab, tmp_path) as weir:
+        begun = time.monotonic()
+        assert weir.stop() == 0, weir.log()
+        assert time.monotonic() - begun < 5
+
+
+def test_sigterm_under_load_ends_with_0(lab: Lab, servers: WebServers, tmp_path: Path) -> None:
+    with Weir(lab, tmp_path) as weir, Wrk(lab, tmp_path, f"http://{VIP4}/", seconds=10):
+        time.sleep(1)
+        assert weir.stop() == 0, weir.log()
+
+
+def test_restart_at_once_works(lab: Lab, servers: WebServers, tmp_path: Path) -> None:
+    for _ in range(3):
+        with Weir(lab, tmp_path) as weir:
+            assert lab.succeeds("client", "curl", "-s", "--max-time", "5", f"http://{VIP4}/"), weir.log()
+            assert weir.stop() == 0
+
+
+def test_notify_socket_hears_ready(lab: Lab, tmp_path: Path) -> None:
+    """Type=notify: READY=1 comes when weir forwards, not before."""
+    file = tmp_path / "weir.cfg"
+    file.write_text(GOOD)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(tmp_path / "notify"))
+        notify.settimeout(20)
+        process = start(in_namespace(lab.namespace("weir"), ["env", f"NOTIFY_SOCKET={tmp_path / 'notify'}",
+                                                             weir_binary(), "run", "-c", str(file)]),
+                        str(tmp_path / "weir.log"))
+        try:
+            words = notify.recv(4096).decode()
+            while "READY=1" not in words:
+                words += notify.recv(4096).decode()
+        finally:
+            code = end(process, patience=15)
+    assert code == 0, (tmp_path / "weir.log").read_text()

@@ -1,0 +1,178 @@
+"""The world as a configuration describes it: ports, neighbours, pools, services. Values only."""
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from oracle.read_config import read_config
+
+TCP, UDP = 6, 17
+TUNNEL_OVERHEAD = {"dsr": 0, "ipip": 0, "gue": 12}  # behind the outer IP header
+
+
+def address_bytes(text: str) -> bytes:
+    return ipaddress.ip_address(text).packed
+
+
+def mac_bytes(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def seconds(text: str) -> float:
+    for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
+        if text.endswith(unit):
+            return float(text[: -len(unit)]) * factor
+    raise ValueError(f"no duration: {text}")
+
+
+@dataclass
+class Port:
+    name: str
+    mac: bytes
+    mtu: int
+    networks: list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]
+
+    def own_address(self, family: int) -> bytes | None:
+        return next((n.ip.packed for n in self.networks if n.version == family), None)
+
+
+@dataclass(eq=False)
+class Backend:
+    name: str
+    pool: str
+    address: bytes
+    weight: int
+    mode: str | None  # overrides pool and service
+    down: bool
+    egress: Port
+    next_hop: bytes
+    next_hop_mac: bytes | None  # None: weir derives one, see LoadBalancer.next_hop_mac
+
+    @property
+    def eligible(self) -> bool:
+        return self.weight > 0 and not self.down
+
+    @property
+    def family(self) -> int:
+        return 4 if len(self.address) == 4 else 6
+
+
+@dataclass
+class Pool:
+    name: str
+    mode: str | None
+    hash: str
+    backends: list[Backend]
+
+    @property
+    def eligible(self) -> list[Backend]:
+        return [backend for backend in self.backends if backend.eligible]
+
+
+@dataclass(eq=False)
+class Service:
+    name: str
+    vip: bytes
+    protocols: frozenset[int]
+    ports: list[tuple[int, int]]  # closed ranges
+    any_port: bool
+    mode: str
+    pool: Pool
+    # Filled in once: eligible backends with the mode that this service reaches them in.
+    targets: list[tuple[Backend, str]] = field(default_factory=list)
+
+
+@dataclass
+class World:
+    ports: dict[str, Port]
+    pools: dict[str, Pool]
+    services: list[Service]
+    timeouts: dict[str, float]
+    vips: frozenset[bytes] = frozenset()
+    own_addresses: frozenset[bytes] = frozenset()
+    _cache: dict[tuple[bytes, int, int], Service | None] = field(default_factory=dict)
+
+    def find_service(self, vip: bytes, protocol: int, port: int) -> Service | None:
+        """An exact port beats a range, a range beats "any"."""
+        key = (vip, protocol, port)
+        if key not in self._cache:
+            self._cache[key] = self._search_service(vip, protocol, port)
+        return self._cache[key]
+
+    def _search_service(self, vip: bytes, protocol: int, port: int) -> Service | None:
+        best: tuple[int, Service] | None = None
+        for service in self.services:
+            if service.vip != vip or protocol not in service.protocols:
+                continue
+            ranks = [0 if first == last else 1 for first, last in service.ports if first <= port <= last]
+            if service.any_port:
+                ranks.append(2)
+            if ranks and (best is None or min(ranks) < best[0]):
+                best = (min(ranks), service)
+        return best[1] if best else None
+
+
+def load_world(path: Path, down: frozenset[str] = frozenset()) -> World:
+    """`down` holds POOL/NAME of the backends that count as dead."""
+    config = read_config(path)
+    ports = {entry["name"]: _port(entry) for entry in config["ports"]}
+    pools = {}
+    for entry in config.get("pools", []):
+        backends = [_backend(entry["name"], b, config, ports, down) for b in entry.get("backends", [])]
+        pools[entry["name"]] = Pool(entry["name"], entry.get("forwarding"),
+                                    entry.get("hash", "five_tuple"), backends)
+    services = [_service(entry, pools) for entry in config.get("services", [])]
+    timeouts = {"tcp_opening": 10.0, "tcp_established": 350.0, "tcp_closing": 10.0, "udp": 120.0}
+    timeouts.update({key: seconds(value) for key, value in config.get("timeouts", {}).items()})
+    return World(ports, pools, services, timeouts,
+                 vips=frozenset(service.vip for service in services),
+                 own_addresses=frozenset(n.ip.packed for p in ports.values() for n in p.networks))
+
+
+def _port(entry: dict[str, Any]) -> Port:
+    networks = [ipaddress.ip_interface(text) for text in entry.get("addresses", [])]
+    return Port(entry["name"], mac_bytes(entry["mac"]), entry.get("mtu", 1500), networks)
+
+
+def _backend(pool: str, entry: dict[str, Any], config: dict[str, Any], ports: dict[str, Port],
+             down: frozenset[str]) -> Backend:
+    address = ipaddress.ip_address(entry["address"])
+    next_hop, port = _next_hop(address, config, ports)
+    macs = {ipaddress.ip_address(n["address"]): mac_bytes(n["mac"]) for n in config.get("neighbors", [])}
+    return Backend(entry["name"], pool, address.packed, entry.get("weight", 1), entry.get("forwarding"),
+                   f"{pool}/{entry['name']}" in down, port, next_hop.packed, macs.get(next_hop))
+
+
+def _next_hop(address: Any, config: dict[str, Any], ports: dict[str, Port]) -> tuple[Any, Port]:
+    """On-link addresses are their own next hop; else the longest route's gateway."""
+    for port in ports.values():
+        if any(address in interface.network for interface in port.networks if interface.version == address.version):
+            return address, port
+    best: tuple[int, Any, Port] | None = None
+    for route in config.get("routes", []):
+        prefix = ipaddress.ip_network(route["prefix"])
+        if prefix.version == address.version and address in prefix and (best is None or prefix.prefixlen > best[0]):
+            best = (prefix.prefixlen, ipaddress.ip_address(route["via"]), ports[route["port"]])
+    if best is None:
+        raise ValueError(f"no route to backend {address}")
+    return best[1], best[2]
+
+
+def _service(entry: dict[str, Any], pools: dict[str, Pool]) -> Service:
+    wanted = entry["protocol"] if isinstance(entry["protocol"], list) else [entry["protocol"]]
+    ports, any_port = [], False
+    for part in str(entry["port"]).split(","):
+        part = part.strip()
+        if part == "any":
+            any_port = True
+        else:
+            first, _, last = part.partition("-")
+            ports.append((int(first), int(last or first)))
+    pool = pools[entry["pool"]]
+    mode = entry.get("forwarding", "nat")
+    service = Service(entry["name"], address_bytes(entry["vip"]),
+                      frozenset({"tcp": TCP, "udp": UDP}[name] for name in wanted), ports, any_port, mode, pool)
+    service.targets = [(b, b.mode or pool.mode or mode) for b in pool.eligible]
+    return service

@@ -1,0 +1,8 @@
+"""gue: IPv4 packets in IPv4; TOS, DF and id are taken over, TTL is fresh, inner bytes untouched."""
+from support.python.scenario import Scenario
+from support.python.traffic import by_gue, typical_packets, vip
+
+
+def make(s: Scenario) -> None:
+    for frame in typical_packets(4, vip(4, 30)):
+        s.forwarded(frame, becomes=by_gue(frame, outer=4))

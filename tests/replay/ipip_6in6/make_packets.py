@@ -1,0 +1,8 @@
+"""ipip: IPv6 packets in IPv6; TOS, DF and id are taken over, TTL is fresh, inner bytes untouched."""
+from support.python.scenario import Scenario
+from support.python.traffic import by_ipip, typical_packets, vip
+
+
+def make(s: Scenario) -> None:
+    for frame in typical_packets(6, vip(6, 21)):
+        s.forwarded(frame, becomes=by_ipip(frame, outer=6))

@@ -1,0 +1,91 @@
+#!/usr/bin/python3
+"""Sends seeded mutants through $WEIR and lets the oracle judge every one of them.
+
+    judge_mutants.py --count 1000000 --seed 1 --jobs 2
+
+No malformed frame may be forwarded, every well-formed one must be, and every packet must be accounted for.
+The mutants go in chunks with seeds of their own; `mutate.py --seed S --count CHUNK` makes a failing one again.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from multiprocessing import Pool
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from oracle.load_balancer import LoadBalancer  # noqa: E402
+from oracle.report import read_report  # noqa: E402
+from oracle.world import load_world  # noqa: E402
+from replay.mutate import mutants  # noqa: E402
+from support.python.pcap_file import write_pcap  # noqa: E402
+from support.python.weir_replay import ReplayFailed, arrivals_of, replay, weir_program  # noqa: E402
+
+CONFIG = Path(__file__).resolve().parent / "configs" / "one_arm.cfg"
+CHUNK = 50_000
+FEWEST_FORWARDED = 0.1  # of all mutants: else the mutator has lost its teeth
+
+
+class Chunk(NamedTuple):
+    seed: int
+    count: int
+    workers: int
+
+
+class Verdict(NamedTuple):
+    chunk: Chunk
+    problems: list[str]
+    counts: Counter[str]
+
+
+def judge_chunk(chunk: Chunk) -> Verdict:
+    records = mutants(chunk.seed, chunk.count)
+    world = load_world(CONFIG)
+    with tempfile.TemporaryDirectory(prefix="weir-mutants-") as folder:
+        capture = Path(folder) / "in.pcap"
+        write_pcap(capture, records)
+        try:
+            replayed = replay(CONFIG, {"edge": capture}, ["edge"], Path(folder), "out", workers=chunk.workers)
+            report, outputs = read_report(replayed.report), replayed.records()
+        except (ReplayFailed, OSError, ValueError, KeyError) as error:
+            return Verdict(chunk, [f"{type(error).__name__}: {error}"], Counter())
+    problems = LoadBalancer(world).judge(arrivals_of({"edge": records}), outputs, report)
+    counts = Counter(report.dropped)
+    counts.update(forwarded=report.forwarded, answered=report.answered)
+    return Verdict(chunk, problems, counts)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Judges seeded mutants.")
+    parser.add_argument("--count", type=int, default=50_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    weir_program()  # ends here if there is none
+    chunk_size = min(CHUNK, -(-arguments.count // arguments.jobs))
+    starts = range(0, arguments.count, chunk_size)
+    chunks = [Chunk(arguments.seed * 1_000_000 + number, min(chunk_size, arguments.count - start), 1 + 3 * (number & 1))
+              for number, start in enumerate(starts)]
+    begin, counts, failed = time.monotonic(), Counter[str](), 0
+    with Pool(arguments.jobs) as pool:
+        for verdict in pool.imap_unordered(judge_chunk, chunks):
+            counts.update(verdict.counts)
+            failed += bool(verdict.problems)
+            for problem in verdict.problems:
+                print(f"FAIL --seed {verdict.chunk.seed} --count {verdict.chunk.count}: {problem}", flush=True)
+    if counts["forwarded"] < FEWEST_FORWARDED * arguments.count and not failed:
+        print(f"FAIL only {counts['forwarded']} of {arguments.count} mutants are well formed")
+        failed += 1
+    print(f"{arguments.count} mutants in {time.monotonic() - begin:.0f} s:",
+          ", ".join(f"{name} {count}" for name, count in counts.most_common()))
+    print(f"{len(chunks) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

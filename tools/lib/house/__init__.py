@@ -1,0 +1,1 @@
+"""What tools/check and tools/test are made of."""

@@ -1,0 +1,126 @@
+"""The web servers behind weir: one nginx per backend, each with a configuration and a log of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from lab.shell import end, in_namespace, start, wait_until
+from lab.topology import Lab
+
+BIG_FILE_BYTES = 100 * 1000 * 1000
+
+CONFIG = """
+user root;
+worker_processes 1;
+daemon off;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log warn;
+events {{ worker_connections 4096; }}
+http {{
+    # Which server, which connection, how many requests on it so far, from where, what.
+    log_format flow '$connection $connection_requests $remote_addr $remote_port $status $uri';
+    access_log {directory}/access.log flow;
+    keepalive_requests 1000000;
+    sendfile on;
+    server {{
+        listen 80 reuseport backlog=4096;
+        listen [::]:80 reuseport backlog=4096;
+        location = / {{ default_type text/plain; return 200 "{name}\\n"; }}
+        location = /100m {{ alias {files}/100m; }}
+        # Slow on purpose: a flow that lives through a reload.
+        location = /slow {{ alias {files}/100m; limit_rate {slow_rate}; }}
+    }}
+}}
+"""
+
+
+def make_big_file(files: Path) -> str:
+    """Writes the file `100m` and returns its SHA-256. No two of its blocks are alike."""
+    digest = hashlib.sha256()
+    with open(files / "100m", "wb") as output:
+        for _ in range(BIG_FILE_BYTES // 1_000_000):
+            block = os.urandom(1_000_000)
+            digest.update(block)
+            output.write(block)
+    return digest.hexdigest()
+
+
+class WebServer:
+    def __init__(self, lab: Lab, host: str, directory: Path, files: Path, slow_rate: str = "10m") -> None:
+        self.host = host
+        self.directory = directory / host
+        self.directory.mkdir(parents=True)
+        config = self.directory / "nginx.conf"
+        config.write_text(CONFIG.format(directory=self.directory, name=host, files=files, slow_rate=slow_rate))
+        self.process: subprocess.Popen[bytes] = start(
+            in_namespace(lab.namespace(host), ["nginx", "-e", str(self.directory / "error.log"), "-p",
+                                               str(self.directory), "-c", str(config)]),
+            str(self.directory / "output.log"))
+        self._access_log = self.directory / "access.log"
+        self._offset = 0
+        self._requests = 0
+        if not wait_until(self._listens, 10):
+            end(self.process)
+            raise RuntimeError(f"nginx on {host} does not start: {(self.directory / 'error.log').read_text()}")
+
+    def _listens(self) -> bool:
+        """Port 80 (hexadecimal 0050) is in state LISTEN (0A) in the server's namespace."""
+        try:
+            table = Path(f"/proc/{self.process.pid}/net/tcp").read_text()
+            is_nginx = Path(f"/proc/{self.process.pid}/comm").read_text().strip() == "nginx"
+        except OSError:
+            return False
+        return is_nginx and any(":0050 " in line and " 0A " in line for line in table.splitlines())
+
+    def requests(self) -> int:
+        """Requests answered so far."""
+        with open(self._access_log, "rb") as log:
+            log.seek(self._offset)
+            while chunk := log.read(1 << 20):
+                self._requests += chunk.count(b"\n")
+            self._offset = log.tell()
+        return self._requests
+
+    def connections(self) -> int:
+        """TCP connections accepted so far, by the kernel's own count: new flows that reached this server."""
+        lines = [line.split() for line in Path(f"/proc/{self.process.pid}/net/snmp").read_text().splitlines()
+                 if line.startswith("Tcp:")]
+        return int(dict(zip(lines[0], lines[1]))["PassiveOpens"])
+
+    def established(self) -> int:
+        """TCP connections that are open at this moment (state 01)."""
+        both = (Path(f"/proc/{self.process.pid}/net/{table}").read_text() for table in ("tcp", "tcp6"))
+        return sum(line.split()[3] == "01" for text in both for line in text.splitlines()[1:])
+
+    def stop(self) -> None:
+        end(self.process, first=signal.SIGTERM)
+
+
+class WebServers:
+    """All backends' servers; a context manager."""
+
+    def __init__(self, lab: Lab, directory: Path, big_file: bool = True, slow_rate: str = "10m") -> None:
+        self.lab, self.directory = lab, directory
+        self.files = directory / "files"
+        self.files.mkdir(parents=True)
+        self.sha256 = make_big_file(self.files) if big_file else ""
+        self.slow_rate = slow_rate
+        self.by_name: dict[str, WebServer] = {}
+
+    def __enter__(self) -> "WebServers":
+        try:
+            for backend in self.lab.network.backends:
+                self.by_name[backend.name] = WebServer(self.lab, backend.name, self.directory, self.files,
+                                                       self.slow_rate)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.by_name.values():
+            server.stop()

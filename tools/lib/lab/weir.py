@@ -1,0 +1,146 @@
+"""weir in the lab: its configuration, the process, its metrics."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Collection
+from pathlib import Path
+from string import Template
+
+from lab.shell import end, in_namespace, start, wait_until
+from lab.topology import VIP4, VIP6, Backend, Lab, Network
+
+ROOT = Path(__file__).resolve().parents[3]
+METRICS_URL = "http://127.0.0.1:9101/metrics"
+SAMPLE = re.compile(r"^([a-z_:][a-z0-9_:]*)(?:\{(.*)\})? ([^ ]+)$")
+LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
+
+
+def weir_binary() -> str:
+    """build/weir, unless WEIR_BINARY names another one (tests of other builds)."""
+    return os.environ.get("WEIR_BINARY", str(ROOT / "build" / "weir"))
+
+
+def config_text(network: Network, without: Collection[str] = ()) -> str:
+    """The lab's configuration; `without` names backends that are not in the pools."""
+    def backend(one: Backend, address: str) -> str:
+        return f'          {{ name = "{one.name}"; address = "{address}"; port = 80; weight = 1; }}'
+
+    def neighbor(one: Backend, address: str) -> str:
+        return f'    {{ address = "{address}"; mac = "{one.mac}"; port = "{network.backend_port}"; }}'
+
+    def port(number: int, name: str, addresses: tuple[str, ...]) -> str:
+        own = ", ".join(f'"{address}"' for address in addresses)
+        return (f'    {{ name = "{name}"; device = "net_af_packet{number},iface={name}"; '
+                f'addresses = [ {own} ]; mtu = 1500; }}')
+
+    present = [one for one in network.backends if one.name not in without]
+    template = Template((Path(__file__).parent / "dsr.cfg.in").read_text())
+    return template.substitute(
+        vip4=VIP4, vip6=VIP6,
+        ports=",\n".join(port(n, *item) for n, item in enumerate(network.weir_addresses.items())),
+        neighbors=",\n".join(neighbor(one, address) for one in network.backends
+                             for address in (one.address4, one.address6)),
+        backends=",\n".join(backend(one, one.address4) for one in present),
+        backends6=",\n".join(backend(one, one.address6) for one in present))
+
+
+class Metrics:
+    """One scrape."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.samples: list[tuple[str, dict[str, str], float]] = []
+        for line in text.splitlines():
+            if match := SAMPLE.match(line):
+                self.samples.append((match[1], dict(LABEL.findall(match[2] or "")), float(match[3])))
+
+    def sum(self, name: str, **labels: str) -> float:
+        """Sum over every series of that name that has these labels; 0 if there is none."""
+        return sum(value for sample, have, value in self.samples
+                   if sample == "weir_" + name and all(have.get(key) == want for key, want in labels.items()))
+
+    def has(self, name: str) -> bool:
+        return any(sample == "weir_" + name for sample, _, _ in self.samples)
+
+    def by(self, name: str, label: str) -> dict[str, float]:
+        """Sums of one metric by one of its labels."""
+        totals: dict[str, float] = {}
+        for sample, have, value in self.samples:
+            if sample == "weir_" + name and label in have:
+                totals[have[label]] = totals.get(have[label], 0) + value
+        return totals
+
+    def unaccounted(self) -> float:
+        """Received packets without a verdict (DESIGN.md section 10); 0 unless packets are on their way."""
+        verdicts = sum(self.sum(f"worker_{verdict}_packets_total") for verdict in ("forwarded", "answered", "punted"))
+        return self.sum("worker_rx_packets_total") - verdicts - self.sum("dropped_packets_total")
+
+
+class Weir:
+    """`weir run` in the lab's namespace for it; a context manager."""
+
+    def __init__(self, lab: Lab, directory: Path, config: str | None = None) -> None:
+        self.lab = lab
+        self.config_file = directory / "weir.cfg"
+        self.log_file = directory / "weir.log"
+        self.config_file.write_text(config if config is not None else config_text(lab.network))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Weir":
+        self.log_file.touch()
+        self.process = start(in_namespace(self.lab.namespace("weir"),
+                                          [weir_binary(), "run", "-c", str(self.config_file)]), str(self.log_file))
+        try:
+            if not wait_until(lambda: self.ended() or self.scrape() is not None, 30, step=0.1) or self.ended():
+                raise RuntimeError(f"weir does not start (exit code {self.process.poll()}):\n{self.log()}")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process:
+            end(self.process, patience=15)
+
+    def ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self.process
+        return end(self.process, patience=15)
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def scrape(self) -> Metrics | None:
+        """The metrics now, or None if weir does not answer."""
+        text = self.lab.execute("weir", "curl", "-s", "--max-time", "5", METRICS_URL, check=False)
+        return Metrics(text) if text else None
+
+    def metrics(self) -> Metrics:
+        if metrics := self.scrape():
+            return metrics
+        raise RuntimeError(f"weir's metrics do not answer; its log:\n{self.log()}")
+
+    def reloads(self) -> tuple[int, int]:
+        """(successful, refused) reloads so far."""
+        now = self.metrics()
+        return (int(now.sum("config_reloads_total", result="success")),
+                int(now.sum("config_reloads_total", result="failure")))
+
+    def reload(self, config: str, seconds: float = 10) -> bool:
+        """Writes the configuration, sends SIGHUP, waits for the verdict; returns whether weir took it."""
+        assert self.process
+        before = self.reloads()
+        fresh = self.config_file.with_suffix(".new")
+        fresh.write_text(config)
+        fresh.replace(self.config_file)
+        self.process.send_signal(signal.SIGHUP)
+        if not wait_until(lambda: self.ended() or self.reloads() != before, seconds, step=0.02) or self.ended():
+            raise RuntimeError(f"weir did not judge the reload within {seconds} s; its log:\n{self.log()}")
+        return self.reloads()[0] > before[0]

@@ -65,7 +65,7 @@ def link_reasons(frame: bytes, port_mac: bytes) -> set[str]:
     if frame[0] & 1:
         if reasons & {"vlan_tag", "unknown_ethertype"}:
             reasons.add("not_our_mac")
-        if ether_type == ETHERTYPE_IPV4 or ether_type == ETHERTYPE_IPV6 and frame[:3] != SOLICITED_NODE_MAC:
+        if ether_type == ETHERTYPE_IPV4:
             reasons.add("not_our_mac")
     elif frame[:6] != port_mac:
         reasons.add("not_our_mac")

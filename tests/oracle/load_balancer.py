@@ -24,12 +24,12 @@ from typing import NamedTuple
 from oracle.answer_rules import answer_problem
 from oracle.report import Report
 from oracle.rewrite_rules import (Entropy, entropy_problem, expected_frame, first_difference, outer_length,
-                                  read_entropy)
+                                  read_entropy, same_entropy)
 from oracle.transport_rules import Judgement, judge_frame
-from oracle.world import UDP, Backend, Service, World
+from oracle.world import TCP, UDP, Backend, Service, World
 from support.python.pcap_file import Record
 
-MAX_PROBLEMS = 8
+FIN_OR_RST = 0x05
 FEWEST_FLOWS_TO_JUDGE_SHARES = 1000
 
 
@@ -46,11 +46,13 @@ class FlowMemory:
     backend: Backend
     entropy: Entropy
     last: int
+    ended: bool  # a FIN or RST was seen: weir may have forgotten the flow, or begin it anew
 
 
 class LoadBalancer:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, max_problems: int = 8) -> None:
         self.world = world
+        self.max_problems = max_problems
         self.problems: list[str] = []
         self.verdicts: Counter[str] = Counter()
         self.drops: Counter[frozenset[str]] = Counter()
@@ -85,7 +87,7 @@ class LoadBalancer:
         return self.problems
 
     def note(self, problem: str) -> None:
-        if len(self.problems) < MAX_PROBLEMS:
+        if len(self.problems) < self.max_problems:
             self.problems.append(problem)
 
     # --- one packet ------------------------------------------------------------------------------------
@@ -148,9 +150,10 @@ class LoadBalancer:
         trouble = entropy_problem(entropy, mode)
         if known is not None and known.backend is not backend:
             trouble = f"its flow moved from {known.backend.name} to {backend.name}"
-        elif known is not None and known.entropy != entropy:
+        elif known is not None and not same_entropy(known.entropy, entropy):
             trouble = f"its flow's {known.entropy} became {entropy}"
-        self.remember(service, flow, backend, entropy, arrival.time)
+        flags = arrival.frame[packet.transport + 13] if packet.protocol == TCP else 0
+        self.remember(service, flow, FlowMemory(backend, entropy, arrival.time, bool(flags & FIN_OR_RST)))
         return trouble
 
     def next_hop_mac(self, backend: Backend, output: bytes) -> bytes:
@@ -161,24 +164,22 @@ class LoadBalancer:
         taken = output[0] & 1 or output[:6] in self.learnt_macs.values()
         return known or (b"" if taken else output[:6])
 
-    def remember(self, service: Service, flow: tuple[bytes, bytes, bytes, int], backend: Backend,
-                 entropy: Entropy, now: int) -> None:
+    def remember(self, service: Service, flow: tuple[bytes, bytes, bytes, int], latest: FlowMemory) -> None:
         """Counts new flows as [certainly new, possibly new]: between them lie the state-dependent timeouts."""
         memory = self.flows.get((service, flow))
-        limits = self.world.timeouts
         bounds = self.new_flows[service.name]
         if memory is None:
-            self.flows[service, flow] = FlowMemory(backend, entropy, now)
-            self.flows_of[service, backend] += 1
-            bounds[0] += 1
+            self.flows[service, flow] = latest
+            self.flows_of[service, latest.backend] += 1
+            bounds[0] += not latest.ended  # a stray FIN or RST opens nothing
             bounds[1] += (service, flow) not in self.dropped_flows
             return
-        idle = (now - memory.last) / 1e9
-        of_flow = [v for k, v in limits.items() if k == "udp"] if flow[3] == UDP else \
-            [v for k, v in limits.items() if k != "udp"]
-        bounds[0] += idle > 1.05 * max(of_flow)
-        bounds[1] += idle > 0.95 * min(of_flow)
-        memory.last = now
+        idle = (latest.last - memory.last) / 1e9
+        limits = [limit for name, limit in self.world.timeouts.items() if (name == "udp") == (flow[3] == UDP)]
+        bounds[0] += idle > 1.05 * max(limits)
+        bounds[1] += idle > 0.95 * min(limits) or memory.ended
+        latest.ended |= memory.ended
+        self.flows[service, flow] = latest
 
     def remember_dropped(self, service: Service, flow: tuple[bytes, bytes, bytes, int]) -> None:
         """A packet that is too big for the tunnel may open a flow all the same."""

@@ -48,9 +48,14 @@ def judge_frame(world: World, port: Port, frame: bytes) -> Judgement:
     if packet.family == 6 and is_solicitation(frame, finding, packet):
         return judge_solicitation(world, port, frame, finding, packet)
     if frame[0] & 1:
-        return drop("not_our_mac", "not_vip", *finding.reasons)
+        discovery = {"nd_not_vip"} if packet.protocol == ICMPV6 else set()
+        if packet.end - packet.transport < 8:
+            discovery.add("nd_malformed")
+        return drop("not_our_mac", "not_vip", *discovery, *finding.reasons)
     if packet.destination not in world.vips:
         return judge_stray(world, finding, packet)
+    if packet.protocol == ICMPV6 and packet.source[0] == 0xFE and finding.reasons == {"ip_martian_source"}:
+        finding.may_pass = True  # a neighbour's ping from its link-local address is no traffic to forward
     if finding.reasons and not finding.may_pass:
         return drop(*finding.reasons)
     judgement = judge_transport(world, frame, packet)
@@ -64,8 +69,9 @@ def judge_stray(world: World, finding: Finding, packet: Packet) -> Judgement:
     reasons = finding.reasons | {"not_vip"}
     if packet.protocol == ICMPV6:
         reasons |= {"nd_not_vip", "nd_malformed"}
-    judgement = drop(*reasons)
-    if packet.destination in world.own_addresses and not finding.reasons:
+    ours = packet.destination in world.own_addresses
+    judgement = drop(*reasons, *(("fragment", "icmp_error", "icmp_malformed", "icmp_other") if ours else ()))
+    if ours and not finding.reasons:
         judgement.answer, judgement.packet = "own", packet
     return judgement
 
@@ -170,20 +176,22 @@ def judge_solicitation(world: World, port: Port, frame: bytes, finding: Finding,
     if source_option is None or target[:1] == b"\xff":
         reasons.add("nd_malformed")
     solicited_node = packet.destination == SOLICITED_NODE_PREFIX + target[13:]
-    if not any(packet.source) and (not solicited_node or source_option):
+    if not any(packet.source) and (packet.destination[:13] != SOLICITED_NODE_PREFIX or source_option):
         reasons.add("nd_malformed")
-    if packet.destination not in world.vips | world.own_addresses and not solicited_node:
+    if packet.destination not in world.vips | world.own_addresses and packet.destination[0] != 0xFF:
         reasons |= {"nd_not_vip", "not_vip", "ip_martian_destination"}
-    if frame[:3] == SOLICITED_NODE_MAC and frame[3:6] != packet.destination[13:]:
-        reasons.add("not_our_mac")
     if reasons or frame[21] == 0:
         return drop(*reasons, *finding.reasons)
     open_reasons = set(finding.reasons - {"ip_martian_destination"})
+    by_group = frame[0] & 1
+    if by_group and (frame[:3] != SOLICITED_NODE_MAC or frame[3:6] != packet.destination[13:]
+                     or packet.destination[0] != 0xFF):
+        open_reasons.add("not_our_mac")
     if packet.source[:2] == b"\xfe\x80":
         open_reasons.discard("ip_martian_source")
     if packet.extended or packet.destination != target and not solicited_node:
         open_reasons |= {"nd_malformed", "nd_not_vip"}
-    if not frame[0] & 1 and packet.destination[0] == 0xFF:
+    if not by_group and packet.destination[0] == 0xFF:
         open_reasons |= {"nd_malformed", "ip_martian_destination", "not_vip", "nd_not_vip"}
     return Judgement(frozenset(open_reasons), None, "nd", packet)
 

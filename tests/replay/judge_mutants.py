@@ -9,6 +9,7 @@ The mutants go in chunks with seeds of their own; `mutate.py --seed S --count CH
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import time
@@ -54,10 +55,15 @@ def judge_chunk(chunk: Chunk) -> Verdict:
             report, outputs = read_report(replayed.report), replayed.records()
         except (ReplayFailed, OSError, ValueError, KeyError) as error:
             return Verdict(chunk, [f"{type(error).__name__}: {error}"], Counter())
-    problems = LoadBalancer(world).judge(arrivals_of({"edge": records}), outputs, report)
+    problems = LoadBalancer(world, max_problems=1000).judge(arrivals_of({"edge": records}), outputs, report)
     counts = Counter(report.dropped)
     counts.update(forwarded=report.forwarded, answered=report.answered)
     return Verdict(chunk, problems, counts)
+
+
+def kind_of(problem: str) -> str:
+    """The problem without the packet that shows it."""
+    return re.sub(r"packet \d+ \(\w+, \d+ bytes\): |\b[0-9a-f]{12,}\b|\b\d+\b", "", problem).strip()
 
 
 def main() -> int:
@@ -71,16 +77,20 @@ def main() -> int:
     starts = range(0, arguments.count, chunk_size)
     chunks = [Chunk(arguments.seed * 1_000_000 + number, min(chunk_size, arguments.count - start), 1 + 3 * (number & 1))
               for number, start in enumerate(starts)]
-    begin, counts, failed = time.monotonic(), Counter[str](), 0
+    begin, counts, kinds, failed = time.monotonic(), Counter[str](), Counter[str](), 0
     with Pool(arguments.jobs) as pool:
         for verdict in pool.imap_unordered(judge_chunk, chunks):
             counts.update(verdict.counts)
             failed += bool(verdict.problems)
             for problem in verdict.problems:
-                print(f"FAIL --seed {verdict.chunk.seed} --count {verdict.chunk.count}: {problem}", flush=True)
+                kinds[kind_of(problem)] += 1
+                if kinds[kind_of(problem)] == 1:
+                    print(f"FAIL --seed {verdict.chunk.seed} --count {verdict.chunk.count}: {problem}", flush=True)
     if counts["forwarded"] < FEWEST_FORWARDED * arguments.count and not failed:
         print(f"FAIL only {counts['forwarded']} of {arguments.count} mutants are well formed")
         failed += 1
+    for kind, count in kinds.most_common():
+        print(f"{count:6} times {kind}")
     print(f"{arguments.count} mutants in {time.monotonic() - begin:.0f} s:",
           ", ".join(f"{name} {count}" for name, count in counts.most_common()))
     print(f"{len(chunks) - failed} passed, {failed} failed")

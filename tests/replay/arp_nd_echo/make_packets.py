@@ -63,10 +63,10 @@ def make_discovery(s: Scenario) -> None:
     for option in (b"\x01\x00" + bytes(6), b"\x01\x02" + bytes(6)):
         s.dropped("nd_malformed", Ether(src=CLIENT_MAC, dst="33:33:ff:00:00:10") /
                   ip(6, "ff02::1:ff00:10", source="fd00:1::1", ttl=255) / ICMPv6ND_NS(tgt=vip(6, 10)) / Raw(option))
-    # neighbour solicitations only: not every multicast to that group is for us
-    s.dropped("not_our_mac", Ether(src=CLIENT_MAC, dst="33:33:00:00:00:02") /
+    # other neighbour messages to everybody: routers are asked, a neighbour tells its address
+    s.dropped("nd_not_vip", Ether(src=CLIENT_MAC, dst="33:33:00:00:00:02") /
               ip(6, "ff02::2", source="fe80::1", ttl=255) / ICMPv6ND_RS())
-    s.dropped("not_our_mac", Ether(src=CLIENT_MAC, dst="33:33:00:00:00:01") /
+    s.dropped("nd_not_vip", Ether(src=CLIENT_MAC, dst="33:33:00:00:00:01") /
               ip(6, "ff02::1", source="fe80::1", ttl=255) / ICMPv6ND_NA(tgt="fe80::1"))
 
 

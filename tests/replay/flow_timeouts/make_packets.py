@@ -30,7 +30,7 @@ def make(s: Scenario) -> None:
             for flags in ("S", "A", goodbye):
                 segment(number, flags, port)
             s.wait(9)
-            segment(number, "A", port)  # known
+            segment(number, goodbye, port)  # known
             s.wait(11)
             segment(number, "S", port)  # new
 

@@ -7,7 +7,8 @@ from support.python.traffic import WEIR_MAC, Ether, ip, link, vip
 SOURCES_V4 = ("0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.254", "224.0.0.1", "239.1.2.3", "240.0.0.1",
               "255.255.255.255")
 SOURCES_V6 = ("::", "::1", "ff02::1", "ff0e::1234", "fe80::1", "febf::1", "::ffff:198.51.100.7")
-DESTINATIONS_V4 = ("0.0.0.0", "127.0.0.1", "224.0.0.5", "240.0.0.1", "255.255.255.255")
+DESTINATIONS_V4 = ("0.0.0.0", "127.0.0.1")
+GROUPS_V4 = ("224.0.0.5", "239.1.2.3", "240.0.0.1", "255.255.255.255")
 DESTINATIONS_V6 = ("::", "::1", "ff02::1", "ff0e::1234")
 
 
@@ -20,7 +21,7 @@ def make(s: Scenario) -> None:
             s.dropped("ip_martian_source", link() / ip(6, vip(6, number), source=source) / segment)
         for family in (4, 6):  # LAND: from the VIP to itself
             s.dropped("ip_martian_source", link() / ip(family, vip(family, number), source=vip(family, number)) / segment)
-    for destination in DESTINATIONS_V4:
+    for destination in DESTINATIONS_V4 + GROUPS_V4:
         s.dropped("ip_martian_destination", link() / ip(4, destination) / segment)
     for destination in DESTINATIONS_V6:
         s.dropped("ip_martian_destination", link() / ip(6, destination) / segment)

@@ -8,6 +8,7 @@
 #include "ctrl/commands/check_command.h"
 #include "ctrl/commands/explain_command.h"
 #include "ctrl/commands/replay_command.h"
+#include "ctrl/commands/run_command.h"
 #include "ctrl/version.h"
 #include "dataplane/ids.h"
 
@@ -67,7 +68,7 @@ int dispatch(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : 1;
     }
-    if (run_app->parsed()) return 2;
+    if (run_app->parsed()) return run_command(config_file);
     if (check_app->parsed()) return check_command(config_file);
     if (replay_app->parsed()) return replay_command(replay);
     return explain_command(explain);

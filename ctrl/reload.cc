@@ -89,6 +89,11 @@ Result<ReloadReport> Reloader::reload(bool dry_run) {
     return report;
 }
 
+void Reloader::started() {
+    stats_.last_successful = true;
+    stats_.last_success_time = unix_time();
+}
+
 bool Reloader::poll() {
     if (!requested_.exchange(false, std::memory_order_relaxed)) return false;
     (void)reload();

@@ -1,4 +1,4 @@
-// SIGHUP's route, and the start's: read -> validate -> diff -> compile -> publish, or keep the old
+// SIGHUP's route: read -> validate -> diff -> compile -> publish, or keep the old
 // configuration and say why.
 //
 // request() may be called from a signal handler or any thread, any number of times: requests coalesce, and
@@ -29,10 +29,13 @@ class Reloader {
     // `path`: the file, read again at each reload. `read` is read_config unless a test has another idea.
     Reloader(World& world, std::string path, std::function<ConfigResult(const std::string&)> read = {});
 
-    // The first configuration, or the next one. An error carries every diagnostic, one a line; each has been
+    // The next configuration. An error carries every diagnostic, one a line; each has been
     // given to World's notify too, and the old configuration is in force as before. `dry_run` stops before
     // compile and counts nothing.
     Result<ReloadReport> reload(bool dry_run = false);
+
+    // The configuration that weir started with is in force: what the metrics call the last success.
+    void started();
 
     void request() noexcept { requested_.store(true, std::memory_order_relaxed); }
     // Reloads if anyone has asked since the last time. Returns whether it did, successful or not.

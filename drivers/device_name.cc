@@ -4,9 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <filesystem>
-#include <regex>
+#include <string_view>
 
 namespace weir {
 namespace {
@@ -20,14 +21,23 @@ constexpr unsigned kPage = 4096;
 
 std::string quoted(const DeviceName& device) { return "device = \"" + device.text() + "\""; }
 
-bool looks_like_pci(const std::string& name) {
-    static const std::regex shape("[0-9a-fA-F]+:.*");
-    return std::regex_match(name, shape);
+bool is_hex(std::string_view text) {
+    return std::all_of(text.begin(), text.end(),
+                       [](unsigned char letter) { return std::isxdigit(letter) != 0; });
 }
 
-bool is_pci_address(const std::string& name) {
-    static const std::regex shape("([0-9a-fA-F]{4}:)?[0-9a-fA-F]{2}:[01][0-9a-fA-F]\\.[0-7]");
-    return std::regex_match(name, shape);
+// Hexadecimal digits before a colon: nothing else that may stand here begins like that.
+bool looks_like_pci(const std::string& name) {
+    const std::size_t colon = name.find(':');
+    return colon != std::string::npos && colon != 0 && is_hex(std::string_view(name).substr(0, colon));
+}
+
+// "BB:DD.F" or "DDDD:BB:DD.F": bus, device up to 1f, function up to 7.
+bool is_pci_address(std::string_view name) {
+    if (name.size() == 12 && name[4] == ':' && is_hex(name.substr(0, 4))) name.remove_prefix(5);
+    return name.size() == 7 && name[2] == ':' && name[5] == '.' && is_hex(name.substr(0, 2)) &&
+           (name[3] == '0' || name[3] == '1') && is_hex(name.substr(4, 1)) && name[6] >= '0' &&
+           name[6] <= '7';
 }
 
 // A block of net_af_packet's ring is whole pages, and its frames must fill it (see check_af_packet).

@@ -1,7 +1,6 @@
 #include "drivers/mbuf_bytes.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace weir {
 
@@ -16,7 +15,7 @@ rte_mbuf* to_mbuf(rte_mempool& pool, std::span<const std::uint8_t> bytes) noexce
         }
         const auto length =
             static_cast<std::uint16_t>(std::min<std::size_t>(rte_pktmbuf_tailroom(segment), bytes.size()));
-        std::memcpy(rte_pktmbuf_mtod(segment, std::uint8_t*), bytes.data(), length);
+        std::copy_n(bytes.begin(), length, rte_pktmbuf_mtod(segment, std::uint8_t*));
         segment->data_len = length;
         segment->pkt_len = length;
         bytes = bytes.subspan(length);

@@ -84,6 +84,7 @@ Result<void> PortSetup::run(const DeviceName* device) {
         .and_then([&] { return set_mtu(device); })
         .and_then([&] { return set_mac(); })
         .and_then([&] { return start(); })
+        .and_then([&] { return retry_mtu(); })
         .and_then([&] { return accept_frames(); })
         .map([&] { learn_rss(); });
 }
@@ -197,10 +198,17 @@ Result<void> PortSetup::set_mtu(const DeviceName* device) {
                  "`, or a larger framesz in the device");
         return {};
     }
-    const int code = rte_eth_dev_set_mtu(port_.ethdev(), port_.mtu());
-    if (code == 0 || code == -ENOTSUP) return {};
+    mtu_code_ = rte_eth_dev_set_mtu(port_.ethdev(), port_.mtu());
+    return {};
+}
+
+// Some drivers take an MTU only while stopped; a bond only once it runs, because it configures its members
+// then.
+Result<void> PortSetup::retry_mtu() {
+    if (mtu_code_ != 0 && mtu_code_ != -ENOTSUP) mtu_code_ = rte_eth_dev_set_mtu(port_.ethdev(), port_.mtu());
+    if (mtu_code_ == 0 || mtu_code_ == -ENOTSUP) return {};
     return refuse(port_.driver() + " does not take an mtu of " + std::to_string(port_.mtu()) + " (" +
-                  rte_strerror(-code) + "): lower the mtu");
+                  rte_strerror(-mtu_code_) + "): lower the mtu");
 }
 
 Result<void> PortSetup::set_mac() {

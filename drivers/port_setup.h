@@ -32,6 +32,7 @@ class PortSetup {
     [[nodiscard]] Result<void> configure();
     [[nodiscard]] Result<void> set_up_queues();
     [[nodiscard]] Result<void> set_mtu(const DeviceName* device);
+    [[nodiscard]] Result<void> retry_mtu();
     [[nodiscard]] Result<void> set_mac();
     [[nodiscard]] Result<void> accept_frames();
     [[nodiscard]] Result<void> start();
@@ -51,6 +52,7 @@ class PortSetup {
     MbufPools& pools_;
     rte_eth_dev_info info_{};
     const DeviceTraits* traits_ = nullptr;
+    int mtu_code_ = 0;  // what the device answered to its MTU
     std::uint64_t rss_types_ = 0;
     std::vector<std::uint8_t> rss_key_;
 };

@@ -15,11 +15,10 @@ using TickCount = std::uint32_t;
 constexpr Tick operator+(Tick tick, TickCount count) noexcept {
     return Tick{static_cast<std::uint32_t>(tick) + count};
 }
-// In two steps: ns x 64 would overflow 64 bits after nine years.
 constexpr Tick tick_of_nanoseconds(std::uint64_t ns) noexcept {
-    constexpr std::uint64_t kSecond = 1'000'000'000;
-    return Tick{static_cast<std::uint32_t>(ns / kSecond * kTicksPerSecond +
-                                           ns % kSecond * kTicksPerSecond / kSecond)};
+    constexpr std::uint64_t kNanosecondsPerTick = 1'000'000'000 / kTicksPerSecond;
+    static_assert(kNanosecondsPerTick * kTicksPerSecond == 1'000'000'000);
+    return Tick{static_cast<std::uint32_t>(ns / kNanosecondsPerTick)};
 }
 
 // Idle timeouts of flows, in ticks; part of the snapshot, so that a reload changes them.

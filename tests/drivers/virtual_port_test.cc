@@ -166,5 +166,25 @@ TEST_F(VirtualPortTest, an_interface_that_does_not_exist_is_named) {
         says(refusal("net_af_packet0,iface=lo", 2), {"1 queue pair", "net_af_packet0,iface=lo,qpairs=2"}));
 }
 
+TEST_F(VirtualPortTest, a_packet_socket_without_the_right_to_it_is_refused_with_the_capabilities) {
+    const uid_t self = geteuid();
+    if (self == 0) {
+        ASSERT_EQ(seteuid(65'534), 0);
+    }
+    const std::string sentence = refusal("net_af_packet0,iface=lo");
+    if (self == 0) {
+        ASSERT_EQ(seteuid(0), 0);
+    }
+    EXPECT_TRUE(says(sentence, {"port edge", "not permitted", "NET_ADMIN and NET_RAW"}));
+}
+
+TEST_F(VirtualPortTest, a_device_that_was_refused_after_dpdk_made_it_is_free_again) {
+    auto wanted = spec("edge", "net_null3");
+    wanted.mac = MacBytes{0x01, 0, 0x5e, 0, 0, 1};
+    EXPECT_FALSE(Port::open(wanted, pools_));
+    wanted.mac.reset();
+    EXPECT_TRUE(Port::open(wanted, pools_));
+}
+
 }  // namespace
 }  // namespace weir::test

@@ -1,0 +1,170 @@
+#include "ctrl/commands/run_command.h"
+
+#include <fmt/format.h>
+#include <rte_cycles.h>
+#include <rte_timer.h>
+#include <systemd/sd-daemon.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "ctrl/appliance.h"
+#include "ctrl/config/hash_key_file.h"
+#include "ctrl/config/read_config.h"
+#include "ctrl/control_loop.h"
+#include "ctrl/log.h"
+#include "ctrl/metrics/prometheus_exporter.h"
+#include "ctrl/reload.h"
+#include "ctrl/version.h"
+
+namespace weir {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kTick{10};
+// Devices may answer through an admin queue, slowly: once a second, never from a scrape.
+constexpr milliseconds kStatisticsPeriod{1000};
+
+// An error has been logged, a line for each diagnostic.
+std::optional<Config> read_first_config(const std::string& file, const Notify& notify) {
+    ConfigResult read = read_config(file);
+    for (const Diagnostic& diagnostic : read.diagnostics) {
+        const bool error = diagnostic.severity == Diagnostic::Severity::error;
+        notify(error ? Severity::error : Severity::warning, diagnostic.text());
+    }
+    return std::move(read.config);
+}
+
+Result<HashKey> selection_key(const Config& config, const Notify& notify) {
+    const std::string& file = config.dataplane.hash_key_file;
+    if (file.empty()) {
+        notify(Severity::warning,
+               "dataplane.hash_key_file is not set: backends are selected with the zero key, which everybody "
+               "knows");
+        return HashKey::zero();
+    }
+    const auto key = load_or_create_hash_key(file);
+    if (!key) return tl::make_unexpected(key.error());
+    if (!key->warning.empty()) notify(Severity::warning, key->warning);
+    return HashKey(key->secret);
+}
+
+PortStatistics statistics_of(const Port& port) {
+    const PortStats stats = port.stats();
+    return {.name = port.name(),
+            .rx_packets = stats.rx_packets,
+            .tx_packets = stats.tx_packets,
+            .rx_bytes = stats.rx_bytes,
+            .tx_bytes = stats.tx_bytes,
+            .rx_missed = stats.rx_missed,
+            .rx_no_mbuf = stats.rx_no_mbuf,
+            .link_up = port.link_up(),
+            .nic = port.nic_counters()};
+}
+
+// The control core of a running appliance.
+class RunningWeir {
+  public:
+    RunningWeir(std::string file, std::unique_ptr<Appliance> appliance, Notify notify)
+        : notify_(std::move(notify)),
+          appliance_(std::move(appliance)),
+          reloader_(appliance_->world(), std::move(file)) {
+        reloader_.started();
+        for (const Port& port : appliance_->ports()) ports_.push_back(statistics_of(port));
+    }
+
+    Result<void> listen(const MetricsConfig& metrics) {
+        auto exporter = PrometheusExporter::start(metrics.listen);
+        if (!exporter) return tl::make_unexpected(exporter.error());
+        exporter_ = std::move(*exporter);
+        publish_metrics();
+        notify_(Severity::info, fmt::format("metrics on http://{}/metrics", metrics.listen));
+        return {};
+    }
+
+    // Until SIGTERM or SIGINT.
+    void run() {
+        loop_.on_signal(SIGHUP, [this] { reload(); });
+        for (const int signal : {SIGTERM, SIGINT}) loop_.on_signal(signal, [this] { loop_.stop(); });
+        loop_.every(kTick, [this] { tick(); });
+        loop_.every(kStatisticsPeriod, [this] { read_statistics(); });
+        sd_notify(0, "READY=1");
+        notify_(Severity::info, fmt::format("{} is running: {} worker(s), {} port(s)", version_text(),
+                                            appliance_->counters().size(), ports_.size()));
+        loop_.run();
+        sd_notify(0, "STOPPING=1");
+        notify_(Severity::info, "stopping");
+    }
+
+  private:
+    void reload() {
+        sd_notify(0, "RELOADING=1");
+        reloader_.request();
+        reloader_.poll();
+        sd_notify(0, "READY=1");
+        publish_metrics();
+    }
+    void tick() {
+        appliance_->world().tick();
+        rte_timer_manage();  // ENA's watchdog runs on this core (drivers/README.md)
+    }
+    void read_statistics() {
+        ports_.clear();
+        for (const Port& port : appliance_->ports()) ports_.push_back(statistics_of(port));
+        publish_metrics();
+    }
+    void publish_metrics() {
+        if (!exporter_) return;
+        const World& world = appliance_->world();
+        if (!labels_ || labels_->generation != world.generation()) labels_ = make_metrics_labels(world);
+        auto input = std::make_shared<MetricsInput>();
+        input->version = weir_version();
+        input->dpdk_version = dpdk_version();
+        input->labels = labels_;
+        input->reloads = reloader_.stats();
+        input->ports = ports_;
+        input->workers.assign(appliance_->counters().begin(), appliance_->counters().end());
+        input->flow_capacity.assign(appliance_->counters().size(), appliance_->flow_capacity());
+        input->tsc_hz = static_cast<double>(rte_get_tsc_hz());
+        input->publish_durations = world.publish_durations();
+        exporter_->update(std::move(input));
+    }
+
+    Notify notify_;
+    std::unique_ptr<Appliance> appliance_;
+    Reloader reloader_;
+    ControlLoop loop_;
+    std::vector<PortStatistics> ports_;
+    std::shared_ptr<const MetricsLabels> labels_;
+    std::unique_ptr<PrometheusExporter> exporter_;
+};
+
+Result<void> run(const std::string& file, const Config& config, const Notify& notify) {
+    const auto key = selection_key(config, notify);
+    if (!key) return tl::make_unexpected(key.error());
+    auto appliance = Appliance::start(config, *key, notify);
+    if (!appliance) return tl::make_unexpected(appliance.error());
+    RunningWeir weir(file, std::move(*appliance), notify);
+    if (config.metrics)
+        if (auto listening = weir.listen(*config.metrics); !listening) return listening;
+    weir.run();
+    return {};
+}
+
+}  // namespace
+
+int run_command(const std::string& file) {
+    // A reader of the log that goes away must not end the appliance.
+    std::signal(SIGPIPE, SIG_IGN);
+    const Notify notify = start_log();
+    const auto config = read_first_config(file, notify);
+    if (!config) return 1;
+    const auto done = run(file, *config, notify);
+    if (done) return 0;
+    notify(Severity::error, done.error().message);
+    return static_cast<int>(done.error().cause);
+}
+
+}  // namespace weir

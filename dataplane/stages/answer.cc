@@ -43,6 +43,7 @@ DropReason answer_arp(rte_mbuf* packet, const ForwardingSnapshot& world, PortId 
     if (arp.operation != Be16(1) || gratuitous || !is_answered_for<V4>(world, port, arp.target))
         return DropReason::arp_not_vip;
     const PortRecord& record = world.ports[index(port)];
+    if (packet->nb_segs > 1 && !record.can_send_chains) return DropReason::segmented;
     const Ipv4Address wanted = arp.target;
     send_back(frame, arp.sender_mac, record);
     arp.operation = Be16(2);

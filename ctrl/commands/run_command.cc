@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <rte_cycles.h>
-#include <rte_timer.h>
 #include <systemd/sd-daemon.h>
 
 #include <csignal>
@@ -108,7 +107,7 @@ class RunningWeir {
     }
     void tick() {
         appliance_->world().tick();
-        rte_timer_manage();  // ENA's watchdog runs on this core (drivers/README.md)
+        Eal::manage_timers();
     }
     void read_statistics() {
         ports_.clear();

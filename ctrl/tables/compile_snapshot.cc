@@ -145,7 +145,8 @@ TrafficState traffic_state(const CompiledPool::Member* member) {
     return member->weight == 0 ? TrafficState::draining : TrafficState::serving;
 }
 
-// Every backend of the pool that packets may still go to, and those that went. `members` stand in the registry's order.
+// Every backend of the pool that packets may still go to, and those that went. `members` stand in the
+// registry's order.
 void Compiler::set_records(const PoolConfig& config, const IdRegistry::Pool& ids,
                            std::span<const CompiledPool::Member> members, CompiledPool& pool) {
     std::vector<BackendId> present;

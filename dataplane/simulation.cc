@@ -193,7 +193,7 @@ Result<void> Simulation::take_frame(std::size_t port) {
 }
 
 void Simulation::open_window(std::uint64_t now_ns) {
-    if (now_ns - window_->start_ns > kLongGapNs)
+    if (window_->sequence > 0 && now_ns - window_->start_ns > kLongGapNs)
         for (const auto& worker : workers_) worker->sweep_all(world_, tick_of_nanoseconds(now_ns));
     window_->start_ns = now_ns;
 }

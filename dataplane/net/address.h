@@ -102,6 +102,7 @@ struct IpPrefix {
 };
 
 static_assert(sizeof(MacAddress) == 6 && sizeof(Ipv4Address) == 4 && sizeof(Ipv6Address) == 16);
+static_assert(alignof(MacAddress) == 1 && alignof(Ipv4Address) == 1 && alignof(Ipv6Address) == 1);
 static_assert(std::is_trivially_copyable_v<IpAddress>);
 
 }  // namespace weir

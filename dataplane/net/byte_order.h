@@ -2,7 +2,8 @@
 //
 // A Big<T> is what lies on the wire. It becomes a number only through value(), and a number becomes one
 // only through the explicit constructor: there is no implicit way in or out, so the two orders cannot be
-// mixed by accident. Trivially copyable; any thread.
+// mixed by accident. Alignment 1, because a frame has its IP header at any byte. Trivially copyable; any
+// thread.
 #pragma once
 
 #include <bit>
@@ -21,7 +22,7 @@ constexpr T byte_swapped(T value) noexcept {
 }
 
 template <std::unsigned_integral T>
-class Big {
+class [[gnu::packed]] Big {
   public:
     constexpr Big() noexcept = default;
     explicit constexpr Big(T host) noexcept : raw_(swap(host)) {}
@@ -49,6 +50,7 @@ using Be32 = Big<std::uint32_t>;
 using Be64 = Big<std::uint64_t>;
 
 static_assert(sizeof(Be16) == 2 && sizeof(Be32) == 4 && sizeof(Be64) == 8);
+static_assert(alignof(Be16) == 1 && alignof(Be32) == 1 && alignof(Be64) == 1);
 static_assert(std::is_trivially_copyable_v<Be32> && std::is_trivially_default_constructible_v<Be32>);
 static_assert(Be16(0x1234).value() == 0x1234);
 

@@ -1,7 +1,7 @@
-// Frames that arrive as mbuf chains, cut anywhere (reliability case P-7): the same verdict and the same output
-// as the flat frame, or the drop `segmented`. No mbuf is lost either way.
-#include "tests/drivers/eal_fixture.h"
+// Frames that arrive as mbuf chains, cut anywhere (reliability case P-7): the same verdict and the same
+// output as the flat frame, or the drop `segmented`. No mbuf is lost either way.
 #include "tests/dataplane/figure.h"
+#include "tests/drivers/eal_fixture.h"
 #include "tests/support/small_world.h"
 
 namespace weir::test {
@@ -107,7 +107,10 @@ TEST_F(SegmentsTest, headers_in_the_first_segment_are_enough) {
         if (sample.name.starts_with("nd")) continue;  // a solicitation is answered only in one piece
         const bool v4 = sample.frame[12] == 8 && sample.frame[13] == 0;
         const std::size_t l4 = sample.frame[13] == 6 ? 28 : v4 ? 20 : 40;
-        const std::size_t headers = 14 + l4 + (sample.name.starts_with("tcp") ? 20 : sample.frame[13] == 6 ? 0 : 8);
+        const std::size_t headers = 14 + l4 +
+                                    (sample.name.starts_with("tcp") ? 20
+                                     : sample.frame[13] == 6        ? 0
+                                                                    : 8);
         const std::vector<Bytes> flat = run(world, frames_.frame(sample.frame)).sent;
         EXPECT_TRUE(expect_like_flat(world, sample, flat, {headers})) << sample.name;
         EXPECT_FALSE(expect_like_flat(world, sample, flat, {headers - 1})) << sample.name;
@@ -124,7 +127,8 @@ TEST_F(SegmentsTest, up_to_eight_segments_cut_anywhere) {
             for (unsigned round = 0; round < 24; ++round) {
                 std::vector<std::size_t> cuts;
                 // Half of the rounds leave the headers whole, else most chains end at the first check.
-                const std::size_t first = round % 2 == 0 ? 1 : std::min<std::size_t>(74, sample.frame.size() - 1);
+                const std::size_t first =
+                    round % 2 == 0 ? 1 : std::min<std::size_t>(74, sample.frame.size() - 1);
                 while (cuts.size() + 1 < segments) {
                     random = random * 6364136223846793005u + 1442695040888963407u;
                     cuts.push_back(first + (random >> 33) % (sample.frame.size() - first));

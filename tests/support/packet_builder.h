@@ -1,5 +1,5 @@
-// Frames for tests, byte by byte, with right checksums. Shares no code with the packet path, so that a mistake
-// there cannot hide here.
+// Frames for tests, byte by byte, with right checksums. Shares no code with the packet path, so that a
+// mistake there cannot hide here.
 #pragma once
 
 #include <cstdint>
@@ -138,8 +138,8 @@ inline Bytes echo_request(const IpAddress& source, const IpAddress& destination,
 // RFC 4861: to the solicited-node group of `target`, with the asker's link-layer address.
 inline Bytes neighbor_solicitation(const IpAddress& asker, const IpAddress& target) {
     const auto& bytes = target.bytes();
-    const IpAddress group(Ipv6Address{
-        {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, bytes[13], bytes[14], bytes[15]}});
+    const IpAddress group(
+        Ipv6Address{{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, bytes[13], bytes[14], bytes[15]}});
     const Link link{.to = {{0x33, 0x33, 0xff, bytes[13], bytes[14], bytes[15]}}, .ttl = 255};
     Bytes l4{135, 0, 0, 0, 0, 0, 0, 0};
     append(l4, bytes);

@@ -1,5 +1,5 @@
-// Worlds for pipeline tests: a configuration as a value, its workers' pipelines, and a wire for what they send.
-// The test is the clock, the devices and the poll loop.
+// Worlds for pipeline tests: a configuration as a value, its workers' pipelines, and a wire for what they
+// send. The test is the clock, the devices and the poll loop.
 #pragma once
 
 #include <gtest/gtest.h>

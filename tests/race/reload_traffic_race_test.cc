@@ -1,15 +1,14 @@
 // Reloads under traffic: two workers of the product on threads of their own, a control thread that reloads or
 // stands still between two steps of a reload, and a peer that judges every frame. Run with TSan too.
 #include <chrono>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <random>
 #include <thread>
 
 #include "ctrl/reload.h"
 #include "tests/dataplane/figure.h"
 #include "tests/drivers/eal_fixture.h"
+#include "tests/support/reload_gate.h"
 #include "tests/support/ring_device.h"
 #include "tests/support/running_worker.h"
 #include "tests/support/small_world.h"
@@ -118,37 +117,6 @@ class Peer {
     std::array<std::uint64_t, kWorkers> sent_{};
 };
 
-// Holds the control thread where the hook says, until it is opened.
-class Gate {
-  public:
-    void close_at(ReloadStep step) {
-        const std::lock_guard lock(mutex_);
-        at_ = step;
-    }
-    void pass(ReloadStep step) {
-        std::unique_lock lock(mutex_);
-        if (at_ != step) return;
-        frozen_ = true;
-        changed_.notify_all();
-        changed_.wait(lock, [this] { return !at_; });
-    }
-    [[nodiscard]] bool wait_until_frozen() {
-        std::unique_lock lock(mutex_);
-        return changed_.wait_for(lock, seconds(10), [this] { return frozen_; });
-    }
-    void open() {
-        const std::lock_guard lock(mutex_);
-        at_.reset();
-        changed_.notify_all();
-    }
-
-  private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::optional<ReloadStep> at_;
-    bool frozen_ = false;
-};
-
 // A world, its workers and their device.
 class Traffic {
   public:
@@ -166,8 +134,8 @@ class Traffic {
         return counters_[0].snapshot_generation.value() >= generation &&
                counters_[1].snapshot_generation.value() >= generation;
     }
-    // Control thread: until old snapshots are gone and drains are over.
-    void tick_until_settled(bool drains_end) {
+    // Control thread: until every worker uses the newest snapshot and the old ones are gone.
+    void tick_until_settled() {
         const auto deadline = Clock::now() + seconds(20);
         while (
             (world_.retired() != 0 || !world_.in_force() || (drains_end && world_.ids().draining() != 0)) &&
@@ -277,7 +245,7 @@ TEST_P(FrozenReloadTraffic, EveryPacketSeesOneWholeConfiguration) {
     const Config before = config_of(false, {1, 2, 3}), after = config_of(true, {1, 3, 4, 5, 6});
     const Samples samples(before, after, frames_);
     {
-        Gate gate;
+        ReloadGate gate;
         Traffic traffic(
             before, [&](ReloadStep reached) { gate.pass(reached); }, frames_);
         Judge first(samples);
@@ -291,7 +259,7 @@ TEST_P(FrozenReloadTraffic, EveryPacketSeesOneWholeConfiguration) {
                 return ConfigResult{after, {}};
             });
             EXPECT_TRUE(reloader.reload());
-            traffic.tick_until_settled(false);
+            traffic.tick_until_settled();
         });
         EXPECT_TRUE(gate.wait_until_frozen());
         const bool is_out = step == ReloadStep::published || step == ReloadStep::reclaimed;
@@ -391,7 +359,7 @@ class ManyReloads {
             EXPECT_TRUE(traffic_.world().apply(config_of(done % 2 == 0, kept)));
             traffic_.world().tick();
         }
-        traffic_.tick_until_settled(false);
+        traffic_.tick_until_settled();
     }
     Traffic& traffic_;
     std::thread thread_;

@@ -137,9 +137,7 @@ class Traffic {
     // Control thread: until every worker uses the newest snapshot and the old ones are gone.
     void tick_until_settled() {
         const auto deadline = Clock::now() + seconds(20);
-        while (
-            (world_.retired() != 0 || !world_.in_force() || (drains_end && world_.ids().draining() != 0)) &&
-            Clock::now() < deadline) {
+        while ((world_.retired() != 0 || !world_.in_force()) && Clock::now() < deadline) {
             world_.tick();
             std::this_thread::sleep_for(std::chrono::microseconds(50));
         }

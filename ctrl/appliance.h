@@ -1,7 +1,8 @@
 // The appliance, put together: EAL, ports, workers and the world that they read. What `weir run` runs.
 //
-// start() opens the devices, compiles and publishes the first snapshot and launches one worker per CPU; the destructor
-// undoes all of it in reverse. Main thread, which must be the one that handles control events afterwards.
+// start() opens the devices, compiles and publishes the first snapshot and launches one worker per CPU; the
+// destructor undoes all of it in reverse. Main thread, which must be the one that handles control events
+// afterwards.
 #pragma once
 
 #include <memory>
@@ -22,10 +23,11 @@ namespace weir {
 class Appliance {
   public:
     // Precondition: validate_config accepted the configuration. An error leaves nothing behind.
-    static Result<std::unique_ptr<Appliance>> start(const Config& config, const HashKey& selection_key, Notify notify);
+    static Result<std::unique_ptr<Appliance>> start(const Config& config, const HashKey& selection_key,
+                                                    Notify notify);
 
-    // Stops the workers, then closes the ports. What workers have received by then is sent; what comes later stays in the
-    // devices.
+    // Stops the workers, then closes the ports. What workers have received by then is sent; what comes later
+    // stays in the devices.
     ~Appliance();
     Appliance(const Appliance&) = delete;
     Appliance& operator=(const Appliance&) = delete;

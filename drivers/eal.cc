@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <rte_eal.h>
+#include <rte_timer.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <unistd.h>
@@ -164,5 +165,7 @@ Eal::~Eal() {
     rte_eal_cleanup();
     if (!file_prefix_.empty()) remove_hugepage_files(file_prefix_);
 }
+
+void Eal::manage_timers() noexcept { rte_timer_manage(); }
 
 }  // namespace weir

@@ -43,6 +43,9 @@ class Eal {
     [[nodiscard]] unsigned workers() const noexcept { return workers_; }
     // The lcore of a worker, for rte_eal_remote_launch. Precondition: worker < workers().
     [[nodiscard]] static unsigned lcore(unsigned worker) noexcept { return worker + 1; }
+    // Runs the timers that drivers have armed on the main lcore: without it ENA's watchdog never notices a
+    // dead device. Main thread, once a second or more often.
+    static void manage_timers() noexcept;
     // What DPDK said at warning level and above while it started; empty if nothing.
     [[nodiscard]] const std::string& startup_log() const noexcept { return startup_log_; }
 

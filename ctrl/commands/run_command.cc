@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <rte_cycles.h>
-#include <rte_timer.h>
 #include <systemd/sd-daemon.h>
 
 #include <csignal>
@@ -108,7 +107,7 @@ class RunningWeir {
     }
     void tick() {
         appliance_->world().tick();
-        rte_timer_manage();  // ENA's watchdog runs on this core (drivers/README.md)
+        Eal::manage_timers();
     }
     void read_statistics() {
         ports_.clear();
@@ -147,8 +146,10 @@ Result<void> run(const std::string& file, const Config& config, const Notify& no
     auto appliance = Appliance::start(config, *key, notify);
     if (!appliance) return tl::make_unexpected(appliance.error());
     RunningWeir weir(file, std::move(*appliance), notify);
-    if (config.metrics)
-        if (auto listening = weir.listen(*config.metrics); !listening) return listening;
+    const auto listening = weir.listen(config.metrics.value_or(MetricsConfig{}));
+    // A listener that nobody asked for must not keep the appliance from running.
+    if (!listening && config.metrics) return listening;
+    if (!listening) notify(Severity::warning, listening.error().message);
     weir.run();
     return {};
 }

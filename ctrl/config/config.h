@@ -173,7 +173,7 @@ struct Config {
     std::vector<RouteConfig> routes;
     std::vector<PoolConfig> pools;
     std::vector<ServiceConfig> services;
-    std::optional<MetricsConfig> metrics;  // absent: no listener
+    std::optional<MetricsConfig> metrics;  // absent: the defaults, if that listener can be had
     KeyLines keys;
     bool operator==(const Config&) const = default;
 };

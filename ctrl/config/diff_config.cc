@@ -201,11 +201,10 @@ void diff_service(const ServiceConfig& before, const ServiceConfig& after, Sente
 
 void diff_metrics(const std::optional<MetricsConfig>& before, const std::optional<MetricsConfig>& after,
                   ConfigDiff& diff) {
-    const std::string none = "off";
-    compare(diff.needs_restart, "metrics.listen:", before ? before->listen : none,
-            after ? after->listen : none);
-    compare(diff.needs_restart, "metrics.detail = \"full\":", before && before->full_detail,
-            after && after->full_detail);
+    const MetricsConfig old_metrics = before.value_or(MetricsConfig{});
+    const MetricsConfig new_metrics = after.value_or(MetricsConfig{});
+    compare(diff.needs_restart, "metrics.listen:", old_metrics.listen, new_metrics.listen);
+    compare(diff.needs_restart, "metrics.detail = \"full\":", old_metrics.full_detail, new_metrics.full_detail);
 }
 
 }  // namespace

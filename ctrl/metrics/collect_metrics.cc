@@ -41,7 +41,7 @@ void add_build_and_config(const MetricsInput& input, Families& families) {
     FamilyBuilder reloads =
         FamilyBuilder::counter("config_reloads_total", "Reloads of the configuration by result.");
     reloads.add({{"result", "success"}}, input.reloads.succeeded);
-    reloads.add({{"result", "refused"}}, input.reloads.refused);
+    reloads.add({{"result", "failure"}}, input.reloads.refused);
     reloads.finish(families);
     const auto single = [&](std::string_view name, std::string_view help, double value) {
         FamilyBuilder family = FamilyBuilder::gauge(name, help);

@@ -67,7 +67,8 @@ class Compiler {
     void compile_pools();
     void remove_pools();
     void compile_pool(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& pool);
-    void set_records(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& pool);
+    void set_records(const PoolConfig& config, const IdRegistry::Pool& ids,
+                     std::span<const CompiledPool::Member> members, CompiledPool& pool);
     void set_input(BackendId id, const BackendInput& next);
     void make_table(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& old,
                     CompiledPool next);
@@ -120,7 +121,6 @@ void Compiler::remove_pools() {
 }
 
 void Compiler::compile_pool(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& pool) {
-    set_records(config, ids, pool);
     CompiledPool next;
     next.changed = ids.changed;
     next.slots = config.table_size.value_or(MaglevTable::slots_for(config.backends.size()));
@@ -134,18 +134,29 @@ void Compiler::compile_pool(const PoolConfig& config, const IdRegistry::Pool& id
         next.members.push_back({backend->name, backend->weight, input_.eligible[known->id], known->id});
         ++known;
     }
+    set_records(config, ids, next.members, pool);
     make_table(config, ids, pool, std::move(next));
 }
 
-// Every backend of the pool that packets may still go to, and those that went.
-void Compiler::set_records(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& pool) {
+// What known flows may expect of a backend. `member`: null if it is not in the configuration any more.
+TrafficState traffic_state(const CompiledPool::Member* member) {
+    if (member == nullptr) return TrafficState::draining;
+    if (!member->eligible) return TrafficState::absent;  // dead: it loses its flows at once
+    return member->weight == 0 ? TrafficState::draining : TrafficState::serving;
+}
+
+// Every backend of the pool that packets may still go to, and those that went. `members` stand in the
+// registry's order.
+void Compiler::set_records(const PoolConfig& config, const IdRegistry::Pool& ids,
+                           std::span<const CompiledPool::Member> members, CompiledPool& pool) {
     std::vector<BackendId> present;
+    auto member = members.begin();
     for (const IdRegistry::Backend& backend : ids.backends) {
         if (backend.phase == IdPhase::gone) continue;
+        const bool configured = backend.phase == IdPhase::serving;
         present.push_back(backend.id);
         set_input(backend.id, {.pool = ids.id,
-                               .state = backend.phase == IdPhase::serving ? TrafficState::serving
-                                                                          : TrafficState::draining,
+                               .state = traffic_state(configured ? &*member++ : nullptr),
                                .forwarding = backend.forwarding ? backend.forwarding : config.forwarding,
                                .address = backend.address,
                                .hop = world_.hops->find(backend.address)});

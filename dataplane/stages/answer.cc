@@ -67,6 +67,7 @@ bool is_valid_solicitation(const Ipv6Header& ip, const std::uint8_t* icmp, std::
         constexpr std::uint8_t kSourceLinkLayer = 1;
         if (option.length == 0 || (looks_for_duplicates && option.type == kSourceLinkLayer)) return false;
         at += option.length * 8u;
+        if (at > length) return false;
     }
     return fold(sum_of_bytes(icmp, length) +
                 pseudo_header_sum(ip.source, ip.destination, IpProtocol::icmpv6, length)) == 0xffff;
@@ -182,7 +183,9 @@ DropReason answer_icmp(Burst& burst, std::uint32_t i, const ForwardingSnapshot& 
 
     trim_frame(packet, kL2 + burst.ip_length[i]);
     icmp.type = kReply;
-    icmp.checksum = updated_checksum(icmp.checksum, Be16(kRequest << 8), Be16(kReply << 8));
+    // In full: an incremental update (RFC 1624) of an echo of zeros would leave 0 where 0xffff is right.
+    icmp.checksum = Be16(0);
+    icmp.checksum = checksum_of(chain_sum(packet, at, length) + icmp_pseudo_sum(ip, length));
     turn_around(ip);
     send_back(frame, header_at<EthernetHeader>(frame).source, world.ports[index(burst.port)]);
     return kNotDropped;

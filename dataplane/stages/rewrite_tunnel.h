@@ -25,6 +25,7 @@
 #include <type_traits>
 
 #include "dataplane/burst.h"
+#include "dataplane/net/aes_hash.h"
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/family.h"
 #include "dataplane/packet.h"

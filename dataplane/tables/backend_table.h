@@ -22,9 +22,9 @@
 namespace weir {
 
 enum class TrafficState : std::uint8_t {
-    absent,    // no such backend: known flows are misses, the sweep removes them
-    serving,   // known flows pass; new ones if the Maglev table says so
-    draining,  // known flows pass, no new ones
+    absent,    // no such backend, or dead: known flows are misses, the sweep removes them
+    serving,   // known flows pass, new ones come as the Maglev table says
+    draining,  // removed, or of weight 0: known flows pass, no new ones
 };
 
 struct alignas(64) BackendRecord {

@@ -1,5 +1,5 @@
 // Any bytes are a configuration or a list of errors with file and line. Run with the corpus beside this file:
-//     build-fuzz/tests/fuzz/read_config_fuzz tests/fuzz/corpus/read_config
+//     build-fuzz/tests/fuzz/read_config_fuzz tests/fuzz/corpus/read_config_fuzz
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

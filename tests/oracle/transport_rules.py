@@ -47,6 +47,8 @@ def judge_frame(world: World, port: Port, frame: bytes) -> Judgement:
         return drop(*finding.reasons)
     if packet.family == 6 and is_solicitation(frame, finding, packet):
         return judge_solicitation(world, port, frame, finding, packet)
+    if packet.protocol == ICMPV6 and packet.source[0] == 0xFE and finding.reasons == {"ip_martian_source"}:
+        finding.may_pass = True  # a neighbour's ping from its link-local address is no traffic to forward
     if frame[0] & 1:
         discovery = {"nd_not_vip"} if packet.protocol == ICMPV6 else set()
         if packet.end - packet.transport < 8:
@@ -54,8 +56,6 @@ def judge_frame(world: World, port: Port, frame: bytes) -> Judgement:
         return drop("not_our_mac", "not_vip", *discovery, *finding.reasons)
     if packet.destination not in world.vips:
         return judge_stray(world, finding, packet)
-    if packet.protocol == ICMPV6 and packet.source[0] == 0xFE and finding.reasons == {"ip_martian_source"}:
-        finding.may_pass = True  # a neighbour's ping from its link-local address is no traffic to forward
     if finding.reasons and not finding.may_pass:
         return drop(*finding.reasons)
     judgement = judge_transport(world, frame, packet)
@@ -71,7 +71,7 @@ def judge_stray(world: World, finding: Finding, packet: Packet) -> Judgement:
         reasons |= {"nd_not_vip", "nd_malformed"}
     ours = packet.destination in world.own_addresses
     judgement = drop(*reasons, *(("fragment", "icmp_error", "icmp_malformed", "icmp_other") if ours else ()))
-    if ours and not finding.reasons:
+    if ours and (finding.may_pass or not finding.reasons):
         judgement.answer, judgement.packet = "own", packet
     return judgement
 

@@ -18,7 +18,7 @@ class Record(NamedTuple):
     frame: bytes
 
 
-class BadCapture(Exception):
+class BadCapture(ValueError):
     """The file is not a pcap that ends at a record's end."""
 
 

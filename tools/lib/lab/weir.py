@@ -130,8 +130,8 @@ class Weir:
     def reloads(self) -> tuple[int, int]:
         """(successful, refused) reloads so far."""
         now = self.metrics()
-        return (int(now.sum("config_reloads_total", result="success")),
-                int(now.sum("config_reloads_total", result="failure")))
+        taken = int(now.sum("config_reloads_total", result="success"))
+        return taken, int(now.sum("config_reloads_total")) - taken
 
     def reload(self, config: str, seconds: float = 10) -> bool:
         """Writes the configuration, sends SIGHUP, waits for the verdict; returns whether weir took it."""

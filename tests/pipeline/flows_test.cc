@@ -241,6 +241,33 @@ TEST_F(FlowsTest, draining_backends_keep_their_flows_and_get_no_new_ones) {
     world.expect_consistent();
 }
 
+TEST_F(FlowsTest, a_dead_backend_loses_its_flows_at_once_and_no_other_does) {
+    SmallWorld world(only_old(1, 4));
+    std::map<std::uint32_t, std::uint32_t> home;
+    for (std::uint32_t n = 0; n < 400; ++n) {
+        home[n] = send(world, udp_frame(flow(n)), Tick{1});
+        ASSERT_EQ(send(world, udp_frame(flow(n)), Tick{1}), home[n]);
+    }
+    const std::uint32_t dead = home[0];
+    for (const IdRegistry::Backend& backend : world.world().ids().find_pool("web")->backends)
+        if (backend.address.v4().bits.value() == dead) world.world().set_eligible(backend.id, false);
+    world.world().republish();
+    world.latch_all();
+    for (const auto& [n, backend] : home) {
+        if (n % 2 == 1) continue;  // these stay silent
+        const std::uint32_t went = send(world, udp_frame(flow(n)), Tick{2});
+        ASSERT_TRUE(is_old(went));
+        EXPECT_EQ(went == backend, backend != dead) << "flow " << n;
+        EXPECT_NE(went, dead);
+        EXPECT_EQ(send(world, udp_frame(flow(n)), Tick{2}), went);
+    }
+    world.expect_consistent();
+    EXPECT_EQ(world.worker().pipeline().flows().entries(), 400u);
+    world.worker().sweep_all(Tick{2});
+    EXPECT_LT(world.worker().pipeline().flows().entries(), 400u) << "silent flows of the dead backend";
+    world.expect_consistent();
+}
+
 TEST_F(FlowsTest, flows_of_a_pool_that_the_service_has_left_are_bound_anew_at_once) {
     Config config = only_old(1, 4);
     config.pools.push_back(new_serve().pools[0]);

@@ -21,6 +21,7 @@ class RandomPool {
         for (unsigned n = 0; n < 8; ++n) add();
     }
     void change() {
+        side_ += random_() % 8 == 0 ? 1 : 0;
         switch (random_() % 4) {
             case 0:
                 if (members_.size() < 20) add();
@@ -43,10 +44,14 @@ class RandomPool {
         for (const auto& [name, member] : members_)
             backends.push_back(backend("b" + std::to_string(name), "10.1.7." + std::to_string(member.address),
                                        member.weight));
-        made.pools = {pool("web", std::move(backends))};
-        made.pools[0].table_size = 251;
-        made.services = {service("web", "203.0.113.10", "web")};
-        made.services[0].udp = true;
+        // A second service whose whole pool is replaced now and then: its backends are gone at once, with
+        // flows.
+        const std::string side = "side" + std::to_string(side_);
+        made.pools = {pool("web", std::move(backends)),
+                      pool(side, {backend(side + "a", "10.1.8.1"), backend(side + "b", "10.1.8.2")})};
+        for (PoolConfig& pool : made.pools) pool.table_size = 251;
+        made.services = {service("web", "203.0.113.10", "web"), service("side", "203.0.113.11", side)};
+        for (ServiceConfig& service : made.services) service.udp = true;
         made.timeouts.udp = Duration(1000 * kTimeout / kTicksPerSecond);
         return made;
     }
@@ -79,6 +84,7 @@ class RandomPool {
     }
     std::mt19937_64& random_;
     std::map<unsigned, Member> members_;
+    unsigned side_ = 0;
 };
 
 class ConsistencyTest : public DriversTest {
@@ -131,6 +137,16 @@ class ConsistencyTest : public DriversTest {
         ASSERT_EQ(sent.size(), numbers.size());
         for (std::size_t i = 0; i < sent.size(); ++i) judge(worker, numbers[i], sent[i]);
     }
+    // Flows of the other service, old and new: they keep the ids of removed backends in the tables.
+    void send_side_burst(unsigned w) {
+        std::vector<rte_mbuf*> packets;
+        for (unsigned i = 0; i < kBurstSize / 4; ++i) {
+            const auto number = static_cast<std::uint32_t>(random_() % 400) * kWorkers + w;
+            packets.push_back(frames_.frame(udp_frame(client_flow(number, ip("203.0.113.11")), 10)));
+        }
+        world_.worker(w).run(packets, Tick{now_});
+        EXPECT_EQ(world_.worker(w).take().size(), packets.size());
+    }
     void judge(const SteppedWorker& worker, std::uint32_t number, const Bytes& frame) {
         ASSERT_EQ(word_at(frame, 14 + 20 + 20), number & 0xffff) << "in order, one each";
         const unsigned address = frame[33];
@@ -171,8 +187,9 @@ TEST_F(ConsistencyTest, a_known_flow_never_moves_however_backends_come_and_go) {
             if (random_() % 3 == 0) world_.worker(w).latch();
         for (unsigned w = 0; w < kWorkers; ++w) {
             send_burst(w);
+            send_side_burst(w);
             packets += kBurstSize;
-            world_.worker(w).sweep(Tick{now_}, static_cast<std::uint32_t>(random_() % 1000));
+            world_.worker(w).sweep(Tick{now_}, static_cast<std::uint32_t>(random_() % 300));
         }
         tick();
         now_ += 1 + static_cast<std::uint32_t>(random_() % 6);

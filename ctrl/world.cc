@@ -77,6 +77,7 @@ void World::publish(std::unique_ptr<const ForwardingSnapshot> snapshot) {
     held_.reset();
     const std::uint64_t generation = snapshot->generation;
     reached(ReloadStep::before_publish);
+    retired_ += published_.current() != nullptr ? 1 : 0;
     published_.publish(std::move(snapshot));
     pending_.push_back({generation, options_.now()});
     reached(ReloadStep::published);

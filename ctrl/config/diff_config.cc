@@ -201,8 +201,9 @@ void diff_service(const ServiceConfig& before, const ServiceConfig& after, Sente
 
 void diff_metrics(const std::optional<MetricsConfig>& before, const std::optional<MetricsConfig>& after,
                   ConfigDiff& diff) {
-    const MetricsConfig old_metrics = before.value_or(MetricsConfig{});
-    const MetricsConfig new_metrics = after.value_or(MetricsConfig{});
+    const MetricsConfig defaults;
+    const MetricsConfig& old_metrics = before ? *before : defaults;
+    const MetricsConfig& new_metrics = after ? *after : defaults;
     compare(diff.needs_restart, "metrics.listen:", old_metrics.listen, new_metrics.listen);
     compare(diff.needs_restart, "metrics.detail = \"full\":", old_metrics.full_detail, new_metrics.full_detail);
 }

@@ -21,6 +21,8 @@ constexpr T byte_swapped(T value) noexcept {
     if constexpr (sizeof(T) == 8) return __builtin_bswap64(value);
 }
 
+// Of alignment 1, like what is made of it (addresses, headers): a reference to a header's field may be to any
+// byte of a frame.
 template <std::unsigned_integral T>
 class [[gnu::packed]] Big {
   public:

@@ -71,6 +71,17 @@ TEST_F(WorldTest, InForceOnceEveryWorkerUsesIt) {
     EXPECT_DOUBLE_EQ(world.publish_durations().sum, 0.004);
 }
 
+TEST_F(WorldTest, AReplacedSnapshotIsCountedFromItsReplacementUntilItIsFreed) {
+    apply(web_config());
+    EXPECT_EQ(world.retired(), 0u);
+    apply(without_w2());
+    EXPECT_EQ(world.retired(), 1u);
+    steps.clear();
+    tick();  // no worker reads it
+    EXPECT_EQ(world.retired(), 0u);
+    EXPECT_EQ(steps, std::vector{ReloadStep::reclaimed});
+}
+
 TEST_F(WorldTest, AStuckWorkerIsNamedOnceAndDelaysNobody) {
     apply(web_config());
     workers.take(1);

@@ -1,34 +1,9 @@
 // Ports over rings: what goes in comes out, queue by queue, and nothing leaks.
-#include <rte_eth_ring.h>
-#include <rte_ring.h>
-
 #include "tests/drivers/eal_fixture.h"
+#include "tests/support/ring_wires.h"
 
 namespace weir::test {
 namespace {
-
-// Two rings in, two rings out, as an ethdev.
-struct RingWires {
-    rte_ring* in[2];
-    rte_ring* out[2];
-    std::uint16_t ethdev;
-
-    explicit RingWires(const std::string& name) {
-        for (unsigned i = 0; i < 2; ++i) {
-            in[i] = rte_ring_create((name + "_in" + std::to_string(i)).c_str(), 256, SOCKET_ID_ANY, 0);
-            out[i] = rte_ring_create((name + "_out" + std::to_string(i)).c_str(), 256, SOCKET_ID_ANY, 0);
-        }
-        ethdev = static_cast<std::uint16_t>(rte_eth_from_rings(name.c_str(), in, 2, out, 2, 0));
-    }
-    ~RingWires() {
-        for (unsigned i = 0; i < 2; ++i) {
-            rte_ring_free(in[i]);
-            rte_ring_free(out[i]);
-        }
-    }
-    RingWires(const RingWires&) = delete;
-    RingWires& operator=(const RingWires&) = delete;
-};
 
 using RingPortTest = DriversTest;
 

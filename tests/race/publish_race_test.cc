@@ -4,14 +4,12 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
-#include <optional>
 #include <thread>
 
 #include "ctrl/world.h"
 #include "dataplane/published.h"
 #include "tests/ctrl/config_builder.h"
+#include "tests/support/reload_gate.h"
 
 namespace weir {
 namespace {
@@ -99,34 +97,6 @@ TEST(PublishRace, TenThousandPublicationsAndNoFreedObjectIsRead) {
     EXPECT_EQ(Canary::live.load(), 0);
 }
 
-// Freezes the control thread where the hook says, until the test lets it go on.
-class Gate {
-  public:
-    explicit Gate(ReloadStep at) : at_(at) {}
-    void pass(ReloadStep step) {
-        if (step != at_) return;
-        std::unique_lock lock(mutex_);
-        frozen_ = true;
-        changed_.notify_all();
-        changed_.wait(lock, [this] { return open_; });
-    }
-    void wait_until_frozen() {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [this] { return frozen_; });
-    }
-    void open() {
-        const std::lock_guard lock(mutex_);
-        open_ = true;
-        changed_.notify_all();
-    }
-
-  private:
-    ReloadStep at_;
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    bool frozen_ = false, open_ = false;
-};
-
 // A worker as the control core knows it: uses the newest snapshot, writes counters that it must find there.
 class ReadingWorker {
   public:
@@ -170,19 +140,16 @@ class FrozenReload : public testing::TestWithParam<ReloadStep> {};
 
 // A reload that stops for as long as it likes between two steps: the workers go on, with one whole world.
 TEST_P(FrozenReload, WorkersGoOnWhileTheControlThreadStands) {
-    Gate gate(GetParam());
-    std::atomic<bool> armed{false};
+    test::ReloadGate gate;
     CountingWorkers counters(2);
     WorldOptions options;
     options.ports = edge_facts();
-    options.hook = [&](ReloadStep step) {
-        if (armed.load()) gate.pass(step);
-    };
+    options.hook = [&](ReloadStep step) { gate.pass(step); };
     World world(options, counters.all());
     ASSERT_TRUE(world.apply(config_number(0)));
     ReadingWorker first(world, counters[0], 0), second(world, counters[1], 1);
 
-    armed.store(true);
+    gate.close_at(GetParam());
     std::atomic<bool> finished{false};
     std::thread control([&] {
         EXPECT_TRUE(world.apply(config_number(1)));
@@ -194,7 +161,7 @@ TEST_P(FrozenReload, WorkersGoOnWhileTheControlThreadStands) {
         }
         finished.store(true);
     });
-    gate.wait_until_frozen();
+    EXPECT_TRUE(gate.wait_until_frozen());
     const std::uint64_t before = first.loops.load(), before_second = second.loops.load();
     const auto deadline = std::chrono::steady_clock::now() + 10s;
     while ((first.loops.load() < before + 100 || second.loops.load() < before_second + 100) &&

@@ -205,7 +205,8 @@ void diff_metrics(const std::optional<MetricsConfig>& before, const std::optiona
     const MetricsConfig& old_metrics = before ? *before : defaults;
     const MetricsConfig& new_metrics = after ? *after : defaults;
     compare(diff.needs_restart, "metrics.listen:", old_metrics.listen, new_metrics.listen);
-    compare(diff.needs_restart, "metrics.detail = \"full\":", old_metrics.full_detail, new_metrics.full_detail);
+    compare(diff.needs_restart, "metrics.detail = \"full\":", old_metrics.full_detail,
+            new_metrics.full_detail);
 }
 
 }  // namespace

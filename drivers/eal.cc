@@ -2,9 +2,9 @@
 
 #include <fcntl.h>
 #include <rte_eal.h>
-#include <rte_timer.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
+#include <rte_timer.h>
 #include <unistd.h>
 
 #include <algorithm>

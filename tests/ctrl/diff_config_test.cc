@@ -44,7 +44,8 @@ TEST(DiffConfig, NamesChangesOfBackendsAndServices) {
 TEST(DiffConfig, NamesWhatNeedsARestart) {
     EXPECT_EQ(diff_config(config_with(), config_with(1, "dataplane = { workers = 2; };")).needs_restart,
               Sentences{"dataplane.workers: 1 -> 2"});
-    EXPECT_EQ(diff_config(config_with(), config_with(7, "metrics = { listen = \"127.0.0.1:9102\"; };")).needs_restart,
+    EXPECT_EQ(diff_config(config_with(), config_with(7, "metrics = { listen = \"127.0.0.1:9102\"; };"))
+                  .needs_restart,
               Sentences{"metrics.listen: 127.0.0.1:9101 -> 127.0.0.1:9102"});
     EXPECT_TRUE(diff_config(config_with(), config_with(7, "")).empty()) << "absent means the defaults";
     const ConfigDiff port = diff_config(

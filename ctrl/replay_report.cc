@@ -69,17 +69,14 @@ Json pools_of(const OfflineWorld& world) {
     return list;
 }
 
-// State and reason in the words of AWS ELB (DESIGN.md section 9). Without probes a backend is what --down
-// says.
-void add_state(Json& json, const OfflineWorld& world, const PoolConfig& pool, BackendId id) {
+// State and reason in the words of AWS ELB (DESIGN.md section 9). There are no probes yet: a backend counts
+// as healthy unless
+// --down says otherwise.
+void add_state(Json& json, const OfflineWorld& world, BackendId id) {
     const bool down = std::find(world.down.begin(), world.down.end(), id) != world.down.end();
-    json["state"] = down ? "unhealthy" : pool.health_check ? "healthy" : "unavailable";
-    json["reason"] = down                ? "Target.FailedHealthChecks"
-                     : pool.health_check ? ""
-                                         : "Target.HealthCheckDisabled";
-    json["description"] = down                ? "given by --down"
-                          : pool.health_check ? "assumed: a replay sends no probes"
-                                              : "no health_check";
+    json["state"] = down ? "unhealthy" : "unavailable";
+    json["reason"] = down ? "Target.FailedHealthChecks" : "Target.HealthCheckDisabled";
+    json["description"] = down ? "given by --down" : "no probes: counts as healthy";
 }
 
 Json backends_of(const OfflineWorld& world, Workers workers) {
@@ -97,7 +94,7 @@ Json backends_of(const OfflineWorld& world, Workers workers) {
                          {"port", backend.port ? Json(*backend.port) : Json(nullptr)},
                          {"zone", backend.zone},
                          {"weight", backend.weight}};
-            add_state(json, world, pool, id);
+            add_state(json, world, id);
             add_traffic(json, workers, [id](const WorkerCounters& w) -> BackendCounters& {
                 return w.backends.at(index(id));
             });

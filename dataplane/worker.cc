@@ -25,6 +25,7 @@ class TickClock {
 };
 
 constexpr std::uint32_t kSweepWhenBusy = 2, kSweepWhenIdle = 64;  // buckets a loop
+constexpr std::uint32_t kDrainLoops = 64;  // bursts a queue: twice its 1,024 descriptors
 constexpr std::uint32_t kIdleLoopsBeforeSleep = 256;
 constexpr std::uint32_t kShortestSleepNs = 8'000, kLongestSleepNs = 1'000'000;
 
@@ -64,6 +65,13 @@ void Worker::rest(PublishedSnapshot::Reader& reader, std::uint32_t idle_loops) n
     reader.online();
 }
 
+// What the devices had received when stop() was called goes out; a sender that does not stop is not waited
+// for.
+void Worker::drain(const ForwardingSnapshot& world, Tick now) noexcept {
+    for (std::uint32_t loops = 0; loops < kDrainLoops && poll(world, now); ++loops) {
+    }
+}
+
 void Worker::run() noexcept {
     PublishedSnapshot::Reader reader(published_, id_);
     const TickClock clock;
@@ -84,6 +92,7 @@ void Worker::run() noexcept {
         before = tsc;
         if (!busy) rest(reader, idle_loops);
     }
+    drain(*reader.latch(), clock.at(rte_rdtsc()));
     reader.leave();
 }
 

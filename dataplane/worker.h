@@ -45,13 +45,14 @@ class Worker {
 
     // Polls until stop() is called. Precondition: a snapshot is published.
     void run() noexcept;
-    // Any thread. run() returns after the loop that it is in.
+    // Any thread. run() returns after the loop that it is in, and a few more if packets wait.
     void stop() noexcept { stop_.store(true, std::memory_order_relaxed); }
 
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return pipeline_.flows().capacity(); }
 
   private:
     bool poll(const ForwardingSnapshot& world, Tick now) noexcept;
+    void drain(const ForwardingSnapshot& world, Tick now) noexcept;
     void rest(PublishedSnapshot::Reader& reader, std::uint32_t idle_loops) noexcept;
 
     WorkerCounters& counters_;

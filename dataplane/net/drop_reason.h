@@ -32,7 +32,6 @@ namespace weir {
     X(ip_martian_destination, "destination address that may not be forwarded to")                         \
     X(ttl_expired, "TTL or hop limit 0")                                                                  \
     X(ext_chain, "IPv6 extension headers: too many, out of order, truncated or source routing")           \
-    X(tx_full, "the device refused the frame")                                                            \
     /* destination */                                                                                     \
     X(not_vip, "destination is not a VIP: not weir's to forward")                                         \
     X(unknown_protocol, "to a VIP, but neither TCP, UDP nor ICMP")                                        \
@@ -44,6 +43,8 @@ namespace weir {
     X(nd_malformed, "neighbour solicitation that RFC 4861 7.1.1 forbids")                                 \
     X(nd_not_vip, "neighbour discovery for none of weir's addresses")                                     \
     X(no_service, "VIP without a service on that protocol and L4 port")                                   \
+    /* transmit: the frame is ready, which service it was of is not known any more */                   \
+    X(tx_full, "the device refused the frame")                                                           \
     /* a service is known from here on */                                                                 \
     X(no_backend, "the service's pool has no backend that may get traffic")                               \
     X(no_neighbor, "the backend's next hop has no known MAC address")                                     \

@@ -21,11 +21,11 @@ class LimitsTest : public DriversTest {
     static Bytes packet_of(unsigned mode, bool v6, std::size_t ip_length) {
         return udp_frame(client_flow(7, mode_vip(mode, v6)), ip_length - (v6 ? 48 : 28));
     }
-    std::uint64_t dropped_for_services(DropReason reason) {
+    static std::uint64_t dropped_for_services(SmallWorld& world, DropReason reason) {
         std::uint64_t sum = 0;
-        for (std::uint32_t id = 0; id < world_.world().ids().service_ids(); ++id)
+        for (std::uint32_t id = 0; id < world.world().ids().service_ids(); ++id)
             sum +=
-                world_.worker()
+                world.worker()
                     .counters()
                     .services.at(id)
                     .dropped[static_cast<std::size_t>(reason) - static_cast<std::size_t>(kFirstServiceReason)]
@@ -74,6 +74,22 @@ TEST_F(LimitsTest, answers_that_the_device_refuses_are_not_counted_as_answered) 
     world_.expect_consistent();
 }
 
+TEST_F(LimitsTest, without_a_known_mac_nothing_is_sent_and_the_service_says_why) {
+    Config config = all_modes_config();
+    config.neighbors.clear();
+    SmallWorld world(std::move(config), edge_facts(), 1, 4096, false);
+    SteppedWorker& worker = world.worker();
+    std::vector<rte_mbuf*> packets;
+    for (unsigned mode = 1; mode <= kModes; ++mode)
+        for (const bool v6 : {false, true}) packets.push_back(frames_.frame(packet_of(mode, v6, 100)));
+    worker.run(packets, Tick{1});
+    EXPECT_EQ(dropped(worker.counters(), DropReason::no_neighbor), 2 * kModes);
+    EXPECT_EQ(dropped_for_services(world, DropReason::no_neighbor), 2 * kModes);
+    EXPECT_EQ(worker.take().size(), 0u);
+    EXPECT_EQ(frames_.in_use(), 0u);
+    world.expect_consistent();
+}
+
 TEST_F(LimitsTest, tunnel_headers_need_exactly_their_length_of_headroom) {
     SteppedWorker& worker = world_.worker();
     std::uint64_t without_room = 0;
@@ -101,7 +117,7 @@ TEST_F(LimitsTest, tunnel_headers_need_exactly_their_length_of_headroom) {
         }
     EXPECT_EQ(without_room, 8u);  // four tunnels, two families
     EXPECT_EQ(dropped(worker.counters(), DropReason::no_headroom), without_room);
-    EXPECT_EQ(dropped_for_services(DropReason::no_headroom), without_room);
+    EXPECT_EQ(dropped_for_services(world_, DropReason::no_headroom), without_room);
     world_.expect_consistent();
 }
 
@@ -122,7 +138,7 @@ TEST_F(LimitsTest, the_longest_packet_that_fits_the_mtu_passes_and_one_byte_more
             }
             EXPECT_EQ(dropped(worker.counters(), DropReason::too_big), before + 1);
         }
-    EXPECT_EQ(dropped_for_services(DropReason::too_big), kModes * 2);
+    EXPECT_EQ(dropped_for_services(world_, DropReason::too_big), kModes * 2);
     EXPECT_EQ(frames_.in_use(), 0u);
     world_.expect_consistent();
 }

@@ -31,10 +31,10 @@ from support.python.weir_replay import ReplayFailed, Replayed, arrivals_of, repl
 DROP_REASONS = Path(__file__).resolve().parents[2] / "dataplane" / "net" / "drop_reason.h"
 # What no capture can bring about, and where it is tested instead.
 NOT_BY_REPLAY = {
-    "segmented": "captures become flat mbufs; tests/dataplane feeds chains",
-    "tx_full": "a capture file never refuses a frame; tests/dataplane has a device that does",
-    "no_headroom": "captures become mbufs with DPDK's headroom; tests/dataplane has mbufs without",
-    "no_neighbor": "replay derives the MAC address of an unknown next hop; tests/dataplane leaves it out",
+    "segmented": "captures become flat mbufs; tests/pipeline feeds chains",
+    "tx_full": "a capture file never refuses a frame; tests/pipeline has a wire that does",
+    "no_headroom": "captures become mbufs with DPDK's headroom; tests/pipeline has mbufs without",
+    "no_neighbor": "replay derives the MAC address of an unknown next hop; tests/pipeline leaves it out",
 }
 
 

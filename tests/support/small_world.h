@@ -207,8 +207,8 @@ class SteppedWorker {
 class SmallWorld {
   public:
     explicit SmallWorld(Config config, std::vector<PortFacts> ports = edge_facts(), unsigned workers = 1,
-                        std::uint64_t flows = 4096)
-        : counters_(workers), world_(options(std::move(ports)), counters_.all()) {
+                        std::uint64_t flows = 4096, bool derive_unknown_macs = true)
+        : counters_(workers), world_(options(std::move(ports), derive_unknown_macs), counters_.all()) {
         apply(std::move(config));
         for (unsigned w = 0; w < workers; ++w) {
             workers_.push_back(std::make_unique<SteppedWorker>(counters_[w], flows));
@@ -252,10 +252,10 @@ class SmallWorld {
     }
 
   private:
-    static WorldOptions options(std::vector<PortFacts> ports) {
+    static WorldOptions options(std::vector<PortFacts> ports, bool derive_unknown_macs) {
         WorldOptions made;
         made.ports = std::move(ports);
-        made.derive_unknown_macs = true;
+        made.derive_unknown_macs = derive_unknown_macs;
         return made;
     }
     CountingWorkers counters_;

@@ -26,6 +26,16 @@ constexpr milliseconds kTick{10};
 // Devices may answer through an admin queue, slowly: once a second, never from a scrape.
 constexpr milliseconds kStatisticsPeriod{1000};
 
+// The signals that weir answers. Blocked until somebody listens and once nobody does any more, so that one that
+// comes while weir starts or ends waits instead of killing it half way. Threads inherit the mask: only the main
+// thread ever sees them.
+void set_blocked(bool blocked) {
+    sigset_t answered;
+    sigemptyset(&answered);
+    for (const int signal : {SIGHUP, SIGINT, SIGTERM}) sigaddset(&answered, signal);
+    pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &answered, nullptr);
+}
+
 // An error has been logged, a line for each diagnostic.
 std::optional<Config> read_first_config(const std::string& file, const Notify& notify) {
     ConfigResult read = read_config(file);
@@ -92,7 +102,9 @@ class RunningWeir {
         sd_notify(0, "READY=1");
         notify_(Severity::info, fmt::format("{} is running: {} worker(s), {} port(s)", version_text(),
                                             appliance_->counters().size(), ports_.size()));
+        set_blocked(false);
         loop_.run();
+        set_blocked(true);
         sd_notify(0, "STOPPING=1");
         notify_(Severity::info, "stopping");
     }
@@ -157,6 +169,7 @@ Result<void> run(const std::string& file, const Config& config, const Notify& no
 int run_command(const std::string& file) {
     // A reader of the log that goes away must not end the appliance.
     std::signal(SIGPIPE, SIG_IGN);
+    set_blocked(true);
     const Notify notify = start_log();
     const auto config = read_first_config(file, notify);
     if (!config) return 1;

@@ -5,6 +5,7 @@
 #include <rte_timer.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -76,7 +77,7 @@ bool prefix_is_taken(const std::string& file_prefix) {
 std::optional<Error> check_hugepages(const EalOptions& options) {
     if (prefix_is_taken(options.file_prefix))
         return Error{options.program + " is already running (DPDK file prefix \"" + options.file_prefix +
-                         "\"): stop it first, or give this one a prefix of its own",
+                         "\"): stop it first, or run this one with dataplane.hugepages = false",
                      Error::Cause::operator_mistake};
     const Hugepages pages = look_at_hugepages(options.file_prefix);
     if (!pages.mounted)
@@ -84,6 +85,10 @@ std::optional<Error> check_hugepages(const EalOptions& options) {
             "no hugetlbfs is mounted, so DPDK cannot use hugepages: run `mkdir -p /dev/hugepages && mount -t "
             "hugetlbfs nodev /dev/hugepages`, or set dataplane.hugepages = false",
             Error::Cause::machine};
+    if (!pages.writable)
+        return Error{"this user may not make hugepage files in any hugetlbfs of /proc/mounts: run as root, `chown` it to "
+                     "the user, or set dataplane.hugepages = false",
+                     Error::Cause::machine};
     const std::uint64_t usable = pages.free_bytes + pages.stale_bytes;
     if (usable < options.memory)
         return Error{
@@ -100,6 +105,44 @@ std::optional<Error> check_hugepages(const EalOptions& options) {
                 ", which cannot be written: run as root, or set RUNTIME_DIRECTORY to a directory that can",
             Error::Cause::machine};
     return std::nullopt;
+}
+
+// Without hugepages the kernel promises any amount, and DPDK dies of it much later.
+std::optional<Error> check_memory(const EalOptions& options) {
+    const auto present = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+                         static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    if (options.memory <= present) return std::nullopt;
+    return Error{"dataplane.memory asks for " + std::to_string(mebibytes(options.memory)) +
+                     " MB and this machine has " + std::to_string(present / kMiB) + " MB: lower dataplane.memory",
+                 Error::Cause::operator_mistake};
+}
+
+// DPDK keeps a file open for each hugepage, and crashes where it cannot open one. The soft limit of 1,024 is for
+// programs that use select(), which weir does not.
+std::optional<Error> check_open_files(const EalOptions& options) {
+    constexpr std::uint64_t kHugePage = 2 * kMiB, kOthers = 128;
+    const rlim_t needed = kOthers + (options.hugepages ? options.memory / kHugePage : 0);
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) return std::nullopt;
+    limit.rlim_cur = limit.rlim_max;
+    if (limit.rlim_max >= needed && setrlimit(RLIMIT_NOFILE, &limit) == 0) return std::nullopt;
+    return Error{"this process may open " + std::to_string(limit.rlim_max) + " files and DPDK needs " +
+                     std::to_string(needed) + ": raise the limit (`ulimit -Hn`, systemd: LimitNOFILE=) or lower "
+                     "dataplane.memory",
+                 Error::Cause::machine};
+}
+
+// Left in place they make the next start look as if it followed a crash. `config`, whose lock keeps other instances
+// away until this process ends, goes last.
+void remove_runtime_files(const std::string& file_prefix) {
+    const auto directory = runtime_directory() / file_prefix;
+    std::error_code ignored;
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::directory_iterator(directory, ignored))
+        if (entry.path().filename() != "config") files.push_back(entry.path());
+    for (const auto& file : files) std::filesystem::remove(file, ignored);
+    std::filesystem::remove(directory / "config", ignored);
+    std::filesystem::remove(directory, ignored);
 }
 
 // "0@C,1@A,2@B": lcore 0 is the control core, lcore w + 1 is worker w.
@@ -139,6 +182,10 @@ Error eal_error(const EalOptions& options, int code, const LogCapture& log) {
 Result<Eal> Eal::start(const EalOptions& options) {
     if (started) return machine_error("DPDK was started before in this process and cannot be started again");
     if (auto error = check_cpus(options)) return tl::make_unexpected(*error);
+    if (auto error = check_open_files(options)) return tl::make_unexpected(*error);
+    if (!options.hugepages) {
+        if (auto error = check_memory(options)) return tl::make_unexpected(*error);
+    }
     if (options.hugepages) {
         if (auto error = check_hugepages(options)) return tl::make_unexpected(*error);
     }
@@ -148,8 +195,11 @@ Result<Eal> Eal::start(const EalOptions& options) {
 
     started = true;
     const LogCapture log;
-    if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0)
-        return tl::make_unexpected(eal_error(options, rte_errno, log));
+    if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
+        const Error error = eal_error(options, rte_errno, log);
+        if (options.hugepages && !prefix_is_taken(options.file_prefix)) remove_hugepage_files(options.file_prefix);
+        return tl::make_unexpected(error);
+    }
     return Eal(static_cast<unsigned>(options.worker_cpus.size()), log.text(),
                options.hugepages ? options.file_prefix : std::string());
 }
@@ -163,7 +213,9 @@ Eal::Eal(Eal&& other) noexcept
 Eal::~Eal() {
     if (!running_) return;
     rte_eal_cleanup();
-    if (!file_prefix_.empty()) remove_hugepage_files(file_prefix_);
+    if (file_prefix_.empty()) return;
+    remove_hugepage_files(file_prefix_);
+    remove_runtime_files(file_prefix_);
 }
 
 void Eal::manage_timers() noexcept { rte_timer_manage(); }

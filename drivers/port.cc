@@ -4,6 +4,7 @@
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -24,16 +25,18 @@ Error probe_error(const PortSpec& spec, const DeviceName& device, int code, cons
                     ": is it there, and bound to vfio-pci or igb_uio (`dpdk-devbind.py --status`)?" +
                     log.quote(),
                 Error::Cause::operator_mistake};
-    if (code == -EPERM || code == -EACCES || log.text().find("not permitted") != std::string::npos)
+    // Many drivers return -1, which is -EPERM, for whatever goes wrong: it means that only where it can.
+    const bool may_not = code == -EACCES || (code == -EPERM && geteuid() != 0);
+    if (may_not || log.text().find("not permitted") != std::string::npos)
         return {port + "opening device = \"" + device.text() +
                     "\" is not permitted: run as root, or with the capabilities NET_ADMIN and NET_RAW" +
-                    log.quote(),
+                    log.quote_first(),
                 Error::Cause::operator_mistake};
     return {port + "DPDK cannot make device = \"" + device.text() +
                 "\": is the driver's name right, its package installed (librte-net-...), and are its "
                 "arguments those "
                 "of the driver?" +
-                log.quote(),
+                log.quote_first(),
             Error::Cause::operator_mistake};
 }
 

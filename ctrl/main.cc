@@ -1,7 +1,7 @@
 // weir: the command line. Exit codes: 0 done, 1 the operator's mistake, 2 the machine's.
-#include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
 
 #include <cstdio>
 #include <exception>
@@ -47,8 +47,8 @@ void add_explain_options(CLI::App& command, ExplainRequest& request) {
     command.add_flag("--json", request.json, "one JSON object");
 }
 
-// A standard stream that the caller closed would be the number of the next file that weir opens: what weir says
-// would go into a capture or into DPDK's memory.
+// A standard stream that the caller closed would be the number of the next file that weir opens: what weir
+// says would go into a capture or into DPDK's memory.
 void fill_standard_streams() {
     int file = 0;
     do {

@@ -22,7 +22,8 @@ constexpr std::uint32_t kSweepBuckets = 64;
 // Deadlines are compared modulo 72 h (flow_table.h): a gap in the capture must not carry an entry round the
 // corner.
 constexpr std::uint64_t kLongGapNs = 3600ull * 1'000'000'000;
-// From here on after the last frame every entry has expired, and no deadline has come round yet (24 h to 36 h).
+// From here on after the last frame every entry has expired, and no deadline has come round yet (24 h to 36
+// h).
 constexpr std::uint64_t kAllExpiredNs = 30 * kLongGapNs;
 
 // Travels with a frame through the pipeline, in the mbuf's dynamic field.
@@ -199,7 +200,8 @@ Result<void> Simulation::take_frame(std::size_t port) {
 void Simulation::open_window(std::uint64_t now_ns) {
     if (now_ns - window_->start_ns > kLongGapNs)
         for (const auto& worker : workers_)
-            worker->sweep_all(world_, tick_of_nanoseconds(std::min(now_ns, window_->start_ns + kAllExpiredNs)));
+            worker->sweep_all(world_,
+                              tick_of_nanoseconds(std::min(now_ns, window_->start_ns + kAllExpiredNs)));
     window_->start_ns = now_ns;
 }
 

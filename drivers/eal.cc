@@ -2,9 +2,9 @@
 
 #include <fcntl.h>
 #include <rte_eal.h>
-#include <rte_timer.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
+#include <rte_timer.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -86,9 +86,11 @@ std::optional<Error> check_hugepages(const EalOptions& options) {
             "hugetlbfs nodev /dev/hugepages`, or set dataplane.hugepages = false",
             Error::Cause::machine};
     if (!pages.writable)
-        return Error{"this user may not make hugepage files in any hugetlbfs of /proc/mounts: run as root, `chown` it to "
-                     "the user, or set dataplane.hugepages = false",
-                     Error::Cause::machine};
+        return Error{
+            "this user may not make hugepage files in any hugetlbfs of /proc/mounts: run as root, `chown` it "
+            "to "
+            "the user, or set dataplane.hugepages = false",
+            Error::Cause::machine};
     const std::uint64_t usable = pages.free_bytes + pages.stale_bytes;
     if (usable < options.memory)
         return Error{
@@ -113,12 +115,13 @@ std::optional<Error> check_memory(const EalOptions& options) {
                          static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
     if (options.memory <= present) return std::nullopt;
     return Error{"dataplane.memory asks for " + std::to_string(mebibytes(options.memory)) +
-                     " MB and this machine has " + std::to_string(present / kMiB) + " MB: lower dataplane.memory",
+                     " MB and this machine has " + std::to_string(present / kMiB) +
+                     " MB: lower dataplane.memory",
                  Error::Cause::operator_mistake};
 }
 
-// DPDK keeps a file open for each hugepage, and crashes where it cannot open one. The soft limit of 1,024 is for
-// programs that use select(), which weir does not.
+// DPDK keeps a file open for each hugepage, and crashes where it cannot open one. The soft limit of 1,024 is
+// for programs that use select(), which weir does not.
 std::optional<Error> check_open_files(const EalOptions& options) {
     constexpr std::uint64_t kHugePage = 2 * kMiB, kOthers = 128;
     const rlim_t needed = kOthers + (options.hugepages ? options.memory / kHugePage : 0);
@@ -127,13 +130,14 @@ std::optional<Error> check_open_files(const EalOptions& options) {
     limit.rlim_cur = limit.rlim_max;
     if (limit.rlim_max >= needed && setrlimit(RLIMIT_NOFILE, &limit) == 0) return std::nullopt;
     return Error{"this process may open " + std::to_string(limit.rlim_max) + " files and DPDK needs " +
-                     std::to_string(needed) + ": raise the limit (`ulimit -Hn`, systemd: LimitNOFILE=) or lower "
+                     std::to_string(needed) +
+                     ": raise the limit (`ulimit -Hn`, systemd: LimitNOFILE=) or lower "
                      "dataplane.memory",
                  Error::Cause::machine};
 }
 
-// Left in place they make the next start look as if it followed a crash. `config`, whose lock keeps other instances
-// away until this process ends, goes last.
+// Left in place they make the next start look as if it followed a crash. `config`, whose lock keeps other
+// instances away until this process ends, goes last.
 void remove_runtime_files(const std::string& file_prefix) {
     const auto directory = runtime_directory() / file_prefix;
     std::error_code ignored;
@@ -197,7 +201,8 @@ Result<Eal> Eal::start(const EalOptions& options) {
     const LogCapture log;
     if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
         const Error error = eal_error(options, rte_errno, log);
-        if (options.hugepages && !prefix_is_taken(options.file_prefix)) remove_hugepage_files(options.file_prefix);
+        if (options.hugepages && !prefix_is_taken(options.file_prefix))
+            remove_hugepage_files(options.file_prefix);
         return tl::make_unexpected(error);
     }
     return Eal(static_cast<unsigned>(options.worker_cpus.size()), log.text(),

@@ -26,9 +26,9 @@ constexpr milliseconds kTick{10};
 // Devices may answer through an admin queue, slowly: once a second, never from a scrape.
 constexpr milliseconds kStatisticsPeriod{1000};
 
-// The signals that weir answers. Blocked until somebody listens and once nobody does any more, so that one that
-// comes while weir starts or ends waits instead of killing it half way. Threads inherit the mask: only the main
-// thread ever sees them.
+// The signals that weir answers. Blocked until somebody listens and once nobody does any more, so that one
+// that comes while weir starts or ends waits instead of killing it half way. Threads inherit the mask: only
+// the main thread ever sees them.
 void set_blocked(bool blocked) {
     sigset_t answered;
     sigemptyset(&answered);
@@ -122,9 +122,19 @@ class RunningWeir {
         Eal::manage_timers();
     }
     void read_statistics() {
-        ports_.clear();
-        for (const Port& port : appliance_->ports()) ports_.push_back(statistics_of(port));
+        for (std::size_t i = 0; i < ports_.size(); ++i) {
+            const bool was_up = ports_[i].link_up;
+            ports_[i] = statistics_of(appliance_->ports()[i]);
+            if (ports_[i].link_up != was_up) tell_link(ports_[i]);
+        }
         publish_metrics();
+    }
+    void tell_link(const PortStatistics& port) {
+        notify_(
+            port.link_up ? Severity::info : Severity::warning,
+            fmt::format("port {}: {}", port.name,
+                        port.link_up ? "the link is up"
+                                     : "the link is down: nothing is received or sent until it is up again"));
     }
     void publish_metrics() {
         if (!exporter_) return;

@@ -29,14 +29,14 @@ std::string kernel_interface(const PortConfig& port) {
     return port.device.substr(begin, port.device.find(',', begin) - begin);
 }
 
-void check_own_device(CheckContext& check, const PortConfig& port, const char* kind, const std::string& device,
-                      std::map<std::string, const PortConfig*>& seen) {
+void check_own_device(CheckContext& check, const PortConfig& port, const char* kind,
+                      const std::string& device, std::map<std::string, const PortConfig*>& seen) {
     if (device.empty()) return;
     const auto [first, is_new] = seen.emplace(device, &port);
     if (is_new || first->second == &port) return;
     check.error(port, "device",
-                fmt::format("{}: {} {} already serves {} ({}:{}); each port needs its own", name_of(port), kind,
-                            in_quotes(device), name_of(*first->second), first->second->where.file,
+                fmt::format("{}: {} {} already serves {} ({}:{}); each port needs its own", name_of(port),
+                            kind, in_quotes(device), name_of(*first->second), first->second->where.file,
                             first->second->where.line));
 }
 

@@ -195,7 +195,8 @@ const std::vector<BadLine> kBadLines = {
      3},
     {"interface_twice",
      2,
-     "ports = ( { name = \"edge\"; device = \"net_af_packet0,iface=eth1\"; addresses = [ \"10.1.0.2/24\" ]; },\n{ "
+     "ports = ( { name = \"edge\"; device = \"net_af_packet0,iface=eth1\"; addresses = [ \"10.1.0.2/24\" ]; "
+     "},\n{ "
      "name = \"b\"; device = \"net_af_packet1,qpairs=1,iface=eth1\"; } );",
      {"interface \"eth1\" already serves port \"edge\" (bad.cfg:2)"},
      3},

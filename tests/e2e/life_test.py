@@ -128,6 +128,15 @@ def test_too_few_files_may_be_opened(lab: Lab, tmp_path: Path) -> None:
     assert_told((said.returncode, said.stderr), {2}, "may open 20 files", "LimitNOFILE")
 
 
+def test_link_that_goes_down_is_told(lab: Lab, tmp_path: Path) -> None:
+    with Weir(lab, tmp_path) as weir:
+        for state, told, up in (("down", "port edge: the link is down", 0), ("up", "port edge: the link is up", 1)):
+            lab.execute("weir", "ip", "link", "set", "edge", state)
+            assert wait_until(lambda: told in weir.log(), 5), weir.log()
+            assert wait_until(lambda: weir.metrics().sum("port_link_up") == up, 3)
+        assert weir.stop() == 0, weir.log()
+
+
 def test_sigterm_under_load_ends_with_0(lab: Lab, servers: WebServers, tmp_path: Path) -> None:
     with Weir(lab, tmp_path) as weir, Wrk(lab, tmp_path, f"http://{VIP4}/", seconds=10):
         time.sleep(1)

@@ -120,19 +120,18 @@ std::optional<Error> check_memory(const EalOptions& options) {
                  Error::Cause::operator_mistake};
 }
 
-// DPDK keeps a file open for each hugepage, and crashes where it cannot open one. The soft limit of 1,024 is
-// for programs that use select(), which weir does not.
-std::optional<Error> check_open_files(const EalOptions& options) {
-    constexpr std::uint64_t kHugePage = 2 * kMiB, kOthers = 128;
-    const rlim_t needed = kOthers + (options.hugepages ? options.memory / kHugePage : 0);
+// DPDK keeps a file open for each hugepage, and crashes where it cannot open even a few. The soft limit of
+// 1,024 is for programs that use select(), which weir does not. How many pages it takes depends on their
+// size: only the rest can be demanded.
+std::optional<Error> check_open_files() {
+    constexpr rlim_t kNeeded = 128;
     rlimit limit{};
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) return std::nullopt;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::nullopt;
     limit.rlim_cur = limit.rlim_max;
-    if (limit.rlim_max >= needed && setrlimit(RLIMIT_NOFILE, &limit) == 0) return std::nullopt;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max >= kNeeded) return std::nullopt;
     return Error{"this process may open " + std::to_string(limit.rlim_max) + " files and DPDK needs " +
-                     std::to_string(needed) +
-                     ": raise the limit (`ulimit -Hn`, systemd: LimitNOFILE=) or lower "
-                     "dataplane.memory",
+                     std::to_string(kNeeded) + ": raise the limit (`ulimit -Hn`, systemd: LimitNOFILE=)",
                  Error::Cause::machine};
 }
 
@@ -186,7 +185,7 @@ Error eal_error(const EalOptions& options, int code, const LogCapture& log) {
 Result<Eal> Eal::start(const EalOptions& options) {
     if (started) return machine_error("DPDK was started before in this process and cannot be started again");
     if (auto error = check_cpus(options)) return tl::make_unexpected(*error);
-    if (auto error = check_open_files(options)) return tl::make_unexpected(*error);
+    if (auto error = check_open_files()) return tl::make_unexpected(*error);
     if (!options.hugepages) {
         if (auto error = check_memory(options)) return tl::make_unexpected(*error);
     }

@@ -5,6 +5,7 @@
 #include "dataplane/net/address_text.h"
 #include "dataplane/net/drop_reason.h"
 #include "dataplane/net/headers.h"
+#include "dataplane/net/parse_headers.h"
 #include "dataplane/tables/selection.h"
 
 namespace weir {
@@ -59,11 +60,22 @@ void explain_backend(const OfflineWorld& world, const ServiceRecord& service, Ba
     if (!record.resolved) answer.dropped = name_of(DropReason::no_neighbor);
 }
 
+// RFC 1812 5.3.7, as the parser judges it.
+bool has_martian_source(const FlowQuestion& question) {
+    if (question.client == question.vip) return true;
+    return question.client.is_v4() ? is_martian_source(question.client.v4())
+                                   : is_martian_source(question.client.v6(), question.protocol);
+}
+
 }  // namespace
 
 FlowExplanation explain_flow(const OfflineWorld& world, const FlowQuestion& question) {
     const ForwardingSnapshot& snapshot = *world.snapshot;
     FlowExplanation answer;
+    if (has_martian_source(question)) {
+        answer.dropped = name_of(DropReason::ip_martian_source);
+        return answer;
+    }
     const std::uint32_t vip = find_vip(snapshot.services, question.vip);
     if (vip == ServiceTable::kNotVip) {
         answer.dropped = name_of(DropReason::not_vip);

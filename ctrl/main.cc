@@ -1,4 +1,6 @@
 // weir: the command line. Exit codes: 0 done, 1 the operator's mistake, 2 the machine's.
+#include <fcntl.h>
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
@@ -45,6 +47,16 @@ void add_explain_options(CLI::App& command, ExplainRequest& request) {
     command.add_flag("--json", request.json, "one JSON object");
 }
 
+// A standard stream that the caller closed would be the number of the next file that weir opens: what weir
+// says would go into a capture or into DPDK's memory.
+void fill_standard_streams() {
+    int file = 0;
+    do {
+        file = open("/dev/null", O_RDWR);
+    } while (file >= 0 && file <= STDERR_FILENO);
+    if (file > STDERR_FILENO) close(file);
+}
+
 int dispatch(int argc, char** argv) {
     CLI::App app{"weir: a layer-4 load balancer on DPDK", "weir"};
     app.set_version_flag("--version", version_text());
@@ -77,6 +89,7 @@ int dispatch(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    fill_standard_streams();
     try {
         return dispatch(argc, argv);
     } catch (const std::exception& error) {

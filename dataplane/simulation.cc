@@ -22,6 +22,9 @@ constexpr std::uint32_t kSweepBuckets = 64;
 // Deadlines are compared modulo 72 h (flow_table.h): a gap in the capture must not carry an entry round the
 // corner.
 constexpr std::uint64_t kLongGapNs = 3600ull * 1'000'000'000;
+// From here on after the last frame every entry has expired, and no deadline has come round yet (24 h to 36
+// h).
+constexpr std::uint64_t kAllExpiredNs = 30 * kLongGapNs;
 
 // Travels with a frame through the pipeline, in the mbuf's dynamic field.
 struct Stamp {
@@ -182,8 +185,10 @@ Result<void> Simulation::take_frame(std::size_t port) {
         packet = to_mbuf(*pool_, frame.bytes);
     }
     if (packet == nullptr)
-        return machine_error("replay: a frame of " + std::to_string(frame.bytes.size()) +
-                             " bytes does not fit the mbuf pool");
+        return operator_error("frame " + std::to_string(window_->sequence + 1) + " has " +
+                              std::to_string(frame.bytes.size()) + " bytes and replay takes at most " +
+                              std::to_string(kLongestFrame) +
+                              ": leave it out, or capture with `ethtool -K DEVICE gro off tso off`");
     if (window_->frames == 0) open_window(now_ns);
     set_stamp(packet, {frame.time_ns, window_->sequence++});
     workers_[rss_queue_of_frame(*packet, kRssKey, reta_)]->enqueue(port, packet);
@@ -194,7 +199,9 @@ Result<void> Simulation::take_frame(std::size_t port) {
 
 void Simulation::open_window(std::uint64_t now_ns) {
     if (window_->sequence > 0 && now_ns - window_->start_ns > kLongGapNs)
-        for (const auto& worker : workers_) worker->sweep_all(world_, tick_of_nanoseconds(now_ns));
+        for (const auto& worker : workers_)
+            worker->sweep_all(world_,
+                              tick_of_nanoseconds(std::min(now_ns, window_->start_ns + kAllExpiredNs)));
     window_->start_ns = now_ns;
 }
 

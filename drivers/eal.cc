@@ -4,7 +4,9 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
+#include <rte_pdump.h>
 #include <rte_timer.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -76,13 +78,19 @@ bool prefix_is_taken(const std::string& file_prefix) {
 std::optional<Error> check_hugepages(const EalOptions& options) {
     if (prefix_is_taken(options.file_prefix))
         return Error{options.program + " is already running (DPDK file prefix \"" + options.file_prefix +
-                         "\"): stop it first, or give this one a prefix of its own",
+                         "\"): stop it first, or run this one with dataplane.hugepages = false",
                      Error::Cause::operator_mistake};
     const Hugepages pages = look_at_hugepages(options.file_prefix);
     if (!pages.mounted)
         return Error{
             "no hugetlbfs is mounted, so DPDK cannot use hugepages: run `mkdir -p /dev/hugepages && mount -t "
             "hugetlbfs nodev /dev/hugepages`, or set dataplane.hugepages = false",
+            Error::Cause::machine};
+    if (!pages.writable)
+        return Error{
+            "this user may not make hugepage files in any hugetlbfs of /proc/mounts: run as root, `chown` it "
+            "to "
+            "the user, or set dataplane.hugepages = false",
             Error::Cause::machine};
     const std::uint64_t usable = pages.free_bytes + pages.stale_bytes;
     if (usable < options.memory)
@@ -100,6 +108,45 @@ std::optional<Error> check_hugepages(const EalOptions& options) {
                 ", which cannot be written: run as root, or set RUNTIME_DIRECTORY to a directory that can",
             Error::Cause::machine};
     return std::nullopt;
+}
+
+// Without hugepages the kernel promises any amount, and DPDK dies of it much later.
+std::optional<Error> check_memory(const EalOptions& options) {
+    const auto present = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+                         static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    if (options.memory <= present) return std::nullopt;
+    return Error{"dataplane.memory asks for " + std::to_string(mebibytes(options.memory)) +
+                     " MB and this machine has " + std::to_string(present / kMiB) +
+                     " MB: lower dataplane.memory",
+                 Error::Cause::operator_mistake};
+}
+
+// DPDK keeps a file open for each hugepage, and crashes where it cannot open even a few. The soft limit of
+// 1,024 is for programs that use select(), which weir does not. How many pages it takes depends on their
+// size: only the rest can be demanded.
+std::optional<Error> check_open_files() {
+    constexpr rlim_t kNeeded = 128;
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::nullopt;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max >= kNeeded) return std::nullopt;
+    return Error{"this process may open " + std::to_string(limit.rlim_max) + " files and DPDK needs " +
+                     std::to_string(kNeeded) + ": raise the limit (`ulimit -Hn`, systemd: LimitNOFILE=)",
+                 Error::Cause::machine};
+}
+
+// Left in place they make the next start look as if it followed a crash. `config`, whose lock keeps other
+// instances away until this process ends, goes last.
+void remove_runtime_files(const std::string& file_prefix) {
+    const auto directory = runtime_directory() / file_prefix;
+    std::error_code ignored;
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::directory_iterator(directory, ignored))
+        if (entry.path().filename() != "config") files.push_back(entry.path());
+    for (const auto& file : files) std::filesystem::remove(file, ignored);
+    std::filesystem::remove(directory / "config", ignored);
+    std::filesystem::remove(directory, ignored);
 }
 
 // "0@C,1@A,2@B": lcore 0 is the control core, lcore w + 1 is worker w.
@@ -139,6 +186,10 @@ Error eal_error(const EalOptions& options, int code, const LogCapture& log) {
 Result<Eal> Eal::start(const EalOptions& options) {
     if (started) return machine_error("DPDK was started before in this process and cannot be started again");
     if (auto error = check_cpus(options)) return tl::make_unexpected(*error);
+    if (auto error = check_open_files()) return tl::make_unexpected(*error);
+    if (!options.hugepages) {
+        if (auto error = check_memory(options)) return tl::make_unexpected(*error);
+    }
     if (options.hugepages) {
         if (auto error = check_hugepages(options)) return tl::make_unexpected(*error);
     }
@@ -148,8 +199,14 @@ Result<Eal> Eal::start(const EalOptions& options) {
 
     started = true;
     const LogCapture log;
-    if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0)
-        return tl::make_unexpected(eal_error(options, rte_errno, log));
+    if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
+        const Error error = eal_error(options, rte_errno, log);
+        if (options.hugepages && !prefix_is_taken(options.file_prefix))
+            remove_hugepage_files(options.file_prefix);
+        return tl::make_unexpected(error);
+    }
+    // For dpdk-dumpcap, which needs the shared memory of hugepages. Costs nothing until it attaches.
+    if (options.hugepages) rte_pdump_init();
     return Eal(static_cast<unsigned>(options.worker_cpus.size()), log.text(),
                options.hugepages ? options.file_prefix : std::string());
 }
@@ -162,8 +219,11 @@ Eal::Eal(Eal&& other) noexcept
 
 Eal::~Eal() {
     if (!running_) return;
+    if (!file_prefix_.empty()) rte_pdump_uninit();
     rte_eal_cleanup();
-    if (!file_prefix_.empty()) remove_hugepage_files(file_prefix_);
+    if (file_prefix_.empty()) return;
+    remove_hugepage_files(file_prefix_);
+    remove_runtime_files(file_prefix_);
 }
 
 void Eal::manage_timers() noexcept { rte_timer_manage(); }

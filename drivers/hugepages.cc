@@ -1,6 +1,7 @@
 #include "drivers/hugepages.h"
 
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -54,6 +55,7 @@ Hugepages look_at_hugepages(const std::string& file_prefix) {
         struct statfs info {};
         if (statfs(mount.c_str(), &info) != 0) continue;
         found.mounted = true;
+        found.writable = found.writable || access(mount.c_str(), W_OK) == 0;
         page_sizes.insert(static_cast<std::uint64_t>(info.f_bsize));
         for (const auto& file : files_of(mount, file_prefix)) {
             std::error_code error;

@@ -30,4 +30,10 @@ std::string LogCapture::quote() const {
     return " (DPDK: " + (line_start == std::string::npos ? all : all.substr(line_start + 1)) + ")";
 }
 
+std::string LogCapture::quote_first() const {
+    const std::string all = text();
+    const std::string first = all.substr(0, all.find('\n'));
+    return first.empty() ? std::string() : " (DPDK: " + first + ")";
+}
+
 }  // namespace weir

@@ -17,6 +17,8 @@ class LogCapture {
     [[nodiscard]] std::string text() const;
     // The last line as " (DPDK: ...)" to stand at the end of a sentence; empty if nothing was logged.
     [[nodiscard]] std::string quote() const;
+    // The first line likewise: where a driver says why, and those that called it then say that they failed.
+    [[nodiscard]] std::string quote_first() const;
 
   private:
     char* buffer_ = nullptr;

@@ -1,9 +1,13 @@
 #include "drivers/port.h"
 
+#include <net/if.h>
 #include <rte_debug.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -24,16 +28,18 @@ Error probe_error(const PortSpec& spec, const DeviceName& device, int code, cons
                     ": is it there, and bound to vfio-pci or igb_uio (`dpdk-devbind.py --status`)?" +
                     log.quote(),
                 Error::Cause::operator_mistake};
-    if (code == -EPERM || code == -EACCES || log.text().find("not permitted") != std::string::npos)
+    // Many drivers return -1, which is -EPERM, for whatever goes wrong: it means that only where it can.
+    const bool may_not = code == -EACCES || (code == -EPERM && geteuid() != 0);
+    if (may_not || log.text().find("not permitted") != std::string::npos)
         return {port + "opening device = \"" + device.text() +
                     "\" is not permitted: run as root, or with the capabilities NET_ADMIN and NET_RAW" +
-                    log.quote(),
+                    log.quote_first(),
                 Error::Cause::operator_mistake};
     return {port + "DPDK cannot make device = \"" + device.text() +
                 "\": is the driver's name right, its package installed (librte-net-...), and are its "
                 "arguments those "
                 "of the driver?" +
-                log.quote(),
+                log.quote_first(),
             Error::Cause::operator_mistake};
 }
 
@@ -56,6 +62,17 @@ Result<bool> probe(const PortSpec& spec, const DeviceName& device) {
 constexpr std::array kBasicCounters = {"rx_good_packets", "tx_good_packets",          "rx_good_bytes",
                                        "tx_good_bytes",   "rx_missed_errors",         "rx_errors",
                                        "tx_errors",       "rx_mbuf_allocation_errors"};
+
+// False also when the interface is gone.
+bool interface_is_running(const std::string& interface) noexcept {
+    const int socket_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (socket_fd < 0) return false;
+    ifreq request{};
+    interface.copy(request.ifr_name, IFNAMSIZ - 1);
+    const bool known = ioctl(socket_fd, SIOCGIFFLAGS, &request) == 0;
+    close(socket_fd);
+    return known && (request.ifr_flags & IFF_UP) != 0 && (request.ifr_flags & IFF_RUNNING) != 0;
+}
 
 bool is_gauge(const std::string& name) { return name.ends_with("_available_desc"); }
 
@@ -85,6 +102,7 @@ Port::Port(Port&& other) noexcept
       started_(other.started_),
       promiscuous_(other.promiscuous_),
       driver_(std::move(other.driver_)),
+      kernel_interface_(std::move(other.kernel_interface_)),
       mac_(other.mac_),
       rss_(std::move(other.rss_)),
       can_send_chains_(other.can_send_chains_),
@@ -123,7 +141,9 @@ Result<Port> Port::open(const PortSpec& spec, MbufPools& pools) {
         return operator_error("port " + spec.name + ": DPDK took " + device->name +
                               " but made no network port of it: "
                               "is it a network device?");
-    return set_up(Port(spec, ethdev, *probed), &*device, pools);
+    Port port(spec, ethdev, *probed);
+    if (device->is("net_af_packet")) port.kernel_interface_ = device->argument("iface");
+    return set_up(std::move(port), &*device, pools);
 }
 
 Result<Port> Port::adopt(std::uint16_t ethdev, const PortSpec& spec, MbufPools& pools) {
@@ -155,6 +175,8 @@ TxQueue Port::tx_queue(std::uint16_t queue) {
 }
 
 bool Port::link_up() const noexcept {
+    // The PMD says "up" from start to stop, whatever becomes of the interface.
+    if (!kernel_interface_.empty()) return interface_is_running(kernel_interface_);
     rte_eth_link link{};
     return rte_eth_link_get_nowait(ethdev_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }

@@ -98,6 +98,7 @@ class Port {
     bool started_ = false;
     bool promiscuous_ = false;
     std::string driver_;
+    std::string kernel_interface_;  // net_af_packet's; else empty
     MacBytes mac_{};
     RssInfo rss_;
     bool can_send_chains_ = false;

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -42,6 +45,29 @@ Result<PortFile> parse_port_file(const Config& config, const std::string& option
         fmt::format("{} {}: {} has no such port; it has: {}", option, text, config.file, known));
 }
 
+// What a replay reads must not be what it writes, and it must not write one file twice.
+Result<void> check_outputs(const ReplayRequest& request) {
+    std::vector<std::pair<std::string, std::string>> used = {{request.config_file, "the configuration"}};
+    const auto named = [](const std::string& text) { return text.substr(text.find('=') + 1); };
+    for (const std::string& text : request.inputs) used.emplace_back(named(text), "--in " + text);
+    std::vector<std::pair<std::string, std::string>> written;
+    for (const std::string& text : request.outputs) written.emplace_back(named(text), "--out " + text);
+    if (!request.report_file.empty())
+        written.emplace_back(request.report_file, "--report " + request.report_file);
+    for (const auto& [file, option] : written) {
+        if (file == "-") return operator_error(option + ": write a file's name; stdout has the summary");
+        for (const auto& [other, name] : used) {
+            std::error_code absent;
+            const bool device = std::filesystem::is_character_file(file, absent);
+            const bool same = std::filesystem::equivalent(file, other, absent) || file == other;
+            if (same && !device)
+                return operator_error(fmt::format("{}: the same file as {}: name another one", option, name));
+        }
+        used.emplace_back(file, option);
+    }
+    return {};
+}
+
 Result<void> open_captures(const Config& config, const ReplayRequest& request,
                            std::vector<PortCaptures>& captures) {
     for (const std::string& text : request.inputs) {
@@ -53,6 +79,7 @@ Result<void> open_captures(const Config& config, const ReplayRequest& request,
         if (!reader) return tl::make_unexpected(reader.error());
         captures[named->port].in.emplace(std::move(*reader));
     }
+    if (auto checked = check_outputs(request); !checked) return checked;
     for (const std::string& text : request.outputs) {
         const auto named = parse_port_file(config, "--out", text);
         if (!named) return tl::make_unexpected(named.error());
@@ -86,11 +113,20 @@ void print_summary(const nlohmann::ordered_json& report) {
     for (const auto& sentence : report["assumptions"]) fmt::print("note: {}\n", sentence.get<std::string>());
 }
 
-Result<void> write_report(const nlohmann::ordered_json& report, const std::string& file) {
-    std::ofstream out(file);
+// Before the packets run: a mistake in the name must not cost a long replay.
+Result<std::ofstream> open_report(const std::string& file) {
+    std::ofstream out;
+    if (file.empty()) return out;
+    out.open(file);
+    if (!out) return operator_error(fmt::format("--report {}: {}", file, std::strerror(errno)));
+    return out;
+}
+
+Result<void> write_report(const nlohmann::ordered_json& report, const std::string& file, std::ofstream& out) {
+    if (file.empty()) return {};
     out << report.dump(2) << '\n';
     out.close();
-    if (!out) return machine_error(file + ": cannot be written");
+    if (!out) return machine_error(file + ": the report is not complete: is the disk full?");
     return {};
 }
 
@@ -116,6 +152,8 @@ Result<void> replay(const ReplayRequest& request) {
     const Config& config = (*world)->config;
     std::vector<PortCaptures> captures(config.ports.size());
     if (auto opened = open_captures(config, request, captures); !opened) return opened;
+    auto report_file = open_report(request.report_file);
+    if (!report_file) return tl::make_unexpected(report_file.error());
     const auto eal = start_eal();
     if (!eal) return tl::make_unexpected(eal.error());
 
@@ -136,8 +174,7 @@ Result<void> replay(const ReplayRequest& request) {
 
     const auto report = make_replay_report(**world, counters);
     print_summary(report);
-    if (!request.report_file.empty())
-        if (auto written = write_report(report, request.report_file); !written) return written;
+    if (auto written = write_report(report, request.report_file, *report_file); !written) return written;
     return check_accounting(report);
 }
 

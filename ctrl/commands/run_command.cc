@@ -26,6 +26,16 @@ constexpr milliseconds kTick{10};
 // Devices may answer through an admin queue, slowly: once a second, never from a scrape.
 constexpr milliseconds kStatisticsPeriod{1000};
 
+// The signals that weir answers. Blocked until somebody listens and once nobody does any more, so that one
+// that comes while weir starts or ends waits instead of killing it half way. Threads inherit the mask: only
+// the main thread ever sees them.
+void set_blocked(bool blocked) {
+    sigset_t answered;
+    sigemptyset(&answered);
+    for (const int signal : {SIGHUP, SIGINT, SIGTERM}) sigaddset(&answered, signal);
+    pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &answered, nullptr);
+}
+
 // An error has been logged, a line for each diagnostic.
 std::optional<Config> read_first_config(const std::string& file, const Notify& notify) {
     ConfigResult read = read_config(file);
@@ -92,7 +102,9 @@ class RunningWeir {
         sd_notify(0, "READY=1");
         notify_(Severity::info, fmt::format("{} is running: {} worker(s), {} port(s)", version_text(),
                                             appliance_->counters().size(), ports_.size()));
+        set_blocked(false);
         loop_.run();
+        set_blocked(true);
         sd_notify(0, "STOPPING=1");
         notify_(Severity::info, "stopping");
     }
@@ -110,9 +122,19 @@ class RunningWeir {
         Eal::manage_timers();
     }
     void read_statistics() {
-        ports_.clear();
-        for (const Port& port : appliance_->ports()) ports_.push_back(statistics_of(port));
+        for (std::size_t i = 0; i < ports_.size(); ++i) {
+            const bool was_up = ports_[i].link_up;
+            ports_[i] = statistics_of(appliance_->ports()[i]);
+            if (ports_[i].link_up != was_up) tell_link(ports_[i]);
+        }
         publish_metrics();
+    }
+    void tell_link(const PortStatistics& port) {
+        notify_(
+            port.link_up ? Severity::info : Severity::warning,
+            fmt::format("port {}: {}", port.name,
+                        port.link_up ? "the link is up"
+                                     : "the link is down: nothing is received or sent until it is up again"));
     }
     void publish_metrics() {
         if (!exporter_) return;
@@ -159,6 +181,7 @@ Result<void> run(const std::string& file, const Config& config, const Notify& no
 int run_command(const std::string& file) {
     // A reader of the log that goes away must not end the appliance.
     std::signal(SIGPIPE, SIG_IGN);
+    set_blocked(true);
     const Notify notify = start_log();
     const auto config = read_first_config(file, notify);
     if (!config) return 1;

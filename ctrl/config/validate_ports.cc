@@ -1,5 +1,6 @@
 // ports, neighbors, routes.
 #include <algorithm>
+#include <cctype>
 
 #include "ctrl/config/config_limits.h"
 #include "ctrl/config/validate_rules.h"
@@ -11,9 +12,32 @@ namespace {
 
 std::string name_of(const PortConfig& port) { return fmt::format("port {}", in_quotes(port.name)); }
 
-// "net_null0,size=64" and "net_null0" are one device.
-std::string_view device_name(const PortConfig& port) {
-    return std::string_view(port.device).substr(0, port.device.find(','));
+// "net_null0,size=64" and "net_null0" are one device, and so are "00:06.0" and "0000:00:06.0".
+std::string device_name(const PortConfig& port) {
+    std::string name = port.device.substr(0, port.device.find(','));
+    if (name.size() == 7 && name[2] == ':' && name[5] == '.') name.insert(0, "0000:");
+    if (name.size() == 12 && name[4] == ':')
+        std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
+    return name;
+}
+
+// Two packet sockets on one kernel interface would both receive every frame. Empty: the port has none.
+std::string kernel_interface(const PortConfig& port) {
+    const std::size_t argument = port.device.find(",iface=");
+    if (!port.device.starts_with("net_af_packet") || argument == std::string::npos) return {};
+    const std::size_t begin = argument + 7;
+    return port.device.substr(begin, port.device.find(',', begin) - begin);
+}
+
+void check_own_device(CheckContext& check, const PortConfig& port, const char* kind,
+                      const std::string& device, std::map<std::string, const PortConfig*>& seen) {
+    if (device.empty()) return;
+    const auto [first, is_new] = seen.emplace(device, &port);
+    if (is_new || first->second == &port) return;
+    check.error(port, "device",
+                fmt::format("{}: {} {} already serves {} ({}:{}); each port needs its own", name_of(port),
+                            kind, in_quotes(device), name_of(*first->second), first->second->where.file,
+                            first->second->where.line));
 }
 
 void check_port_addresses(CheckContext& check, const PortConfig& port,
@@ -51,17 +75,13 @@ void check_ports(CheckContext& check) {
         check.error(check.config, "ports",
                     fmt::format("{} ports; allowed: at most {}", ports.size(), kMaxPorts));
     check.unique_names(ports, "port", "");
-    std::map<std::string_view, const PortConfig*> devices;
+    std::map<std::string, const PortConfig*> devices, interfaces;
     std::map<IpAddress, const PortConfig*> addresses;
     for (const PortConfig& port : ports) {
-        if (!port.device.empty()) {
-            const auto [first, is_new] = devices.emplace(device_name(port), &port);
-            if (!is_new)
-                check.error(port, "device",
-                            fmt::format("{}: device {} already serves {} ({}:{}); each port needs its own",
-                                        name_of(port), in_quotes(device_name(port)), name_of(*first->second),
-                                        first->second->where.file, first->second->where.line));
-        }
+        const std::string device = device_name(port);
+        const bool own = !devices.contains(device);
+        check_own_device(check, port, "device", device, devices);
+        if (own) check_own_device(check, port, "interface", kernel_interface(port), interfaces);
         check_port_addresses(check, port, addresses);
     }
 }

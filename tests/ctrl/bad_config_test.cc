@@ -193,6 +193,19 @@ const std::vector<BadLine> kBadLines = {
      "\"b\"; device = \"net_null0,x=1\"; } );",
      {"already serves port \"edge\" (bad.cfg:2)"},
      3},
+    {"interface_twice",
+     2,
+     "ports = ( { name = \"edge\"; device = \"net_af_packet0,iface=eth1\"; addresses = [ \"10.1.0.2/24\" ]; "
+     "},\n{ "
+     "name = \"b\"; device = \"net_af_packet1,qpairs=1,iface=eth1\"; } );",
+     {"interface \"eth1\" already serves port \"edge\" (bad.cfg:2)"},
+     3},
+    {"pci_address_twice",
+     2,
+     "ports = ( { name = \"edge\"; device = \"0000:0a:06.0\"; addresses = [ \"10.1.0.2/24\" ]; },\n{ name = "
+     "\"b\"; device = \"0A:06.0\"; } );",
+     {"already serves port \"edge\" (bad.cfg:2)"},
+     3},
     {"vlan", 2, in_port("vlan = 7;"), {"vlan is 7", "not built yet", "allowed: 0"}},
     {"host_interface", 2, in_port("host_interface = \"weir0\";"), {"host_interface is not built yet"}},
     {"snat", 2, in_port("snat = { };"), {"snat is not built yet"}},

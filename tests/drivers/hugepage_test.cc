@@ -77,7 +77,7 @@ TEST_F(HugepageTest, a_second_instance_is_refused_and_a_dead_ones_memory_is_take
         EXPECT_TRUE(rte_eal_has_hugepages());
     }
     EXPECT_EQ(look_at_hugepages(kPrefix).stale_bytes, 0u) << "a clean end leaves no memory behind";
-    std::filesystem::remove_all("/var/run/dpdk/" + kPrefix);
+    EXPECT_FALSE(std::filesystem::exists("/var/run/dpdk/" + kPrefix)) << "nor files";
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -79,6 +81,60 @@ def test_sigterm_ends_with_0(lab: Lab, tmp_path: Path) -> None:
         begun = time.monotonic()
         assert weir.stop() == 0, weir.log()
         assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_while_it_starts_wait(lab: Lab, tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM and SIGINT stop it in good order, SIGHUP does not stop it."""
+    file = tmp_path / "weir.cfg"
+    file.write_text(GOOD)
+    for after in (0.1, 0.15, 0.2):
+        log = tmp_path / f"weir-{after}.log"
+        process = start(in_namespace(lab.namespace("weir"), [weir_binary(), "run", "-c", str(file)]), str(log))
+        try:
+            # its first words: from here on it minds signals
+            assert wait_until(lambda: "hash_key_file" in log.read_text(), 10, step=0.001)
+            time.sleep(after - 0.1)
+            process.send_signal(number)
+            assert wait_until(lambda: "is running" in log.read_text(), 10), log.read_text()
+            if number == signal.SIGHUP:
+                assert wait_until(lambda: "generation 2" in log.read_text(), 5), log.read_text()
+                process.terminate()
+            assert process.wait(15) == 0, log.read_text()
+        finally:
+            end(process)
+
+
+def test_closed_standard_streams(lab: Lab, tmp_path: Path) -> None:
+    """What weir says must not go into the files that it opens."""
+    file = tmp_path / "weir.cfg"
+    file.write_text(GOOD)
+    process = start(in_namespace(lab.namespace("weir"), ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", weir_binary(),
+                                                         "run", "-c", str(file)]), str(tmp_path / "log"))
+    try:
+        assert wait_until(lambda: "127.0.0.1:9101" in lab.execute("weir", "ss", "-Hltn"), 20)
+        for stream in (0, 1, 2):
+            assert os.readlink(f"/proc/{process.pid}/fd/{stream}") == "/dev/null"
+    finally:
+        code = end(process, patience=15)
+    assert code == 0
+
+
+def test_too_few_files_may_be_opened(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "weir.cfg"
+    file.write_text(GOOD)
+    said = subprocess.run(["sh", "-c", 'ulimit -n 20; exec "$@"', "sh", weir_binary(), "run", "-c", str(file)],
+                          capture_output=True, text=True, timeout=20, check=False)
+    assert_told((said.returncode, said.stderr), {2}, "may open 20 files", "LimitNOFILE")
+
+
+def test_link_that_goes_down_is_told(lab: Lab, tmp_path: Path) -> None:
+    with Weir(lab, tmp_path) as weir:
+        for state, told, up in (("down", "port edge: the link is down", 0), ("up", "port edge: the link is up", 1)):
+            lab.execute("weir", "ip", "link", "set", "edge", state)
+            assert wait_until(lambda: told in weir.log(), 5), weir.log()
+            assert wait_until(lambda: weir.metrics().sum("port_link_up") == up, 3)
+        assert weir.stop() == 0, weir.log()
 
 
 def test_sigterm_under_load_ends_with_0(lab: Lab, servers: WebServers, tmp_path: Path) -> None:

@@ -42,4 +42,8 @@ def make(s: Scenario) -> None:
         datagram()  # known
         s.wait(125)
         datagram()  # new
+    for days in (3, 30, 300):  # deadlines are kept modulo 72 hours
+        s.wait(days * 24 * 3600)
+        segment(10, "S", 4000)  # new
     s.new_flows = {name: 6 for name in SERVICES.values()}
+    s.new_flows[SERVICES[10]] += 3

@@ -120,6 +120,25 @@ def test_closed_standard_streams(lab: Lab, tmp_path: Path) -> None:
     assert code == 0
 
 
+def test_log_that_nobody_reads(lab: Lab, tmp_path: Path) -> None:
+    """A full pipe behind stderr costs lines, not the control core."""
+    file = tmp_path / "weir.cfg"
+    file.write_text(GOOD)
+    process = subprocess.Popen(in_namespace(lab.namespace("weir"), [weir_binary(), "run", "-c", str(file)]),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        assert wait_until(lambda: "127.0.0.1:9101" in lab.execute("weir", "ss", "-Hltn"), 20)
+        for _ in range(1500):  # a line or two each; a pipe holds 64 KiB
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.002)
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        end(process)
+        assert process.stderr is not None
+        process.stderr.close()
+
+
 def test_too_few_files_may_be_opened(lab: Lab, tmp_path: Path) -> None:
     file = tmp_path / "weir.cfg"
     file.write_text(GOOD)

@@ -72,6 +72,8 @@ Result<void> Appliance::start_eal(const Config& config, Notify& notify) {
     auto eal = Eal::start(options);
     if (!eal) return tl::make_unexpected(eal.error());
     eal_ = std::make_unique<Eal>(std::move(*eal));
+    if (!eal_->startup_log().empty())
+        notify(Severity::warning, fmt::format("DPDK says: {}", eal_->startup_log()));
     return {};
 }
 
@@ -112,6 +114,11 @@ Result<void> Appliance::launch_workers(const Config& config) {
     for (std::uint32_t w = 0; w < worker_cpus_.size(); ++w) {
         auto memory = HugeMemory::allocate(flow_bytes, config.dataplane.hugepages);
         if (!memory) return tl::make_unexpected(memory.error());
+        if (config.dataplane.hugepages && memory->kind() != HugeMemory::Kind::hugepages)
+            world_->notify(Severity::warning, fmt::format("worker {}: no {} MB of reserved hugepages left "
+                                                          "for its flow table; ordinary memory serves, "
+                                                          "with more TLB misses",
+                                                          w, (flow_bytes >> 20) + 1));
         const auto key = random_key();
         if (!key) return tl::make_unexpected(key.error());
         flow_memory_.push_back(std::move(*memory));

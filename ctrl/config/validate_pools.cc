@@ -12,14 +12,6 @@ namespace {
 
 std::string name_of(const PoolConfig& pool) { return fmt::format("pool {}", in_quotes(pool.name)); }
 
-// Trial division: at most 2,048 steps for the largest table_size.
-bool is_prime(std::uint32_t n) {
-    if (n < 2) return false;
-    for (std::uint32_t d = 2; d * d <= n; ++d)
-        if (n % d == 0) return false;
-    return true;
-}
-
 void refuse_unbuilt(CheckContext& check, const auto& group, const std::string& what) {
     if (group.forwarding && !is_built(*group.forwarding))
         check.error(group, "forwarding",
@@ -50,9 +42,9 @@ void check_backend(CheckContext& check, const PoolConfig& pool, const BackendCon
 void check_table_size(CheckContext& check, const PoolConfig& pool) {
     if (!pool.table_size) return;
     const std::uint32_t size = *pool.table_size;
-    if (!is_prime(size)) {
+    if (!MaglevTable::is_prime(size)) {
         std::uint32_t next = size;
-        while (!is_prime(next)) ++next;
+        while (!MaglevTable::is_prime(next)) ++next;
         check.error(
             pool, "table_size",
             fmt::format("{}: table_size {} is not prime; the next prime is {}", name_of(pool), size, next));

@@ -49,9 +49,7 @@ namespace aes_hash {
 inline AesBlock key_block(const HashKey& key, std::size_t i) noexcept { return load_block(key.round(i)); }
 
 inline AesBlock start(const HashKey& key, std::uint64_t length) noexcept {
-    std::uint8_t bytes[16] = {};
-    for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<std::uint8_t>(length >> (8 * i));
-    return key_block(key, 5) ^ load_block(bytes);
+    return key_block(key, 5) ^ block_of(length, 0);
 }
 inline AesBlock absorb(const HashKey& key, AesBlock state, AesBlock block) noexcept {
     return aes_round(aes_round(state ^ block, key_block(key, 0)), key_block(key, 1));

@@ -24,6 +24,9 @@ struct AesBlock {
 inline AesBlock load_block(const std::uint8_t* bytes) noexcept {
     return {_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(bytes))};
 }
+inline AesBlock block_of(std::uint64_t low, std::uint64_t high) noexcept {
+    return {_mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low))};
+}
 inline AesBlock operator^(AesBlock a, AesBlock b) noexcept { return {_mm_xor_si128(a.value, b.value)}; }
 inline AesBlock aes_round(AesBlock state, AesBlock key) noexcept {
     return {_mm_aesenc_si128(state.value, key.value)};
@@ -38,6 +41,9 @@ struct AesBlock {
     uint8x16_t value;
 };
 inline AesBlock load_block(const std::uint8_t* bytes) noexcept { return {vld1q_u8(bytes)}; }
+inline AesBlock block_of(std::uint64_t low, std::uint64_t high) noexcept {
+    return {vreinterpretq_u8_u64(vcombine_u64(vcreate_u64(low), vcreate_u64(high)))};
+}
 inline AesBlock operator^(AesBlock a, AesBlock b) noexcept { return {veorq_u8(a.value, b.value)}; }
 // AESE adds its key before SubBytes where AES-NI adds it after MixColumns: so a zero key here and the real
 // one by an xor behind.
@@ -54,6 +60,7 @@ inline std::uint64_t low_half(AesBlock block) noexcept {
 
 using portable::aes_round;
 using portable::AesBlock;
+using portable::block_of;
 using portable::load_block;
 using portable::low_half;
 

@@ -81,6 +81,16 @@ constexpr AesBlock load_block(const std::uint8_t* bytes) noexcept {
     return block;
 }
 
+// The same sixteen bytes as two numbers, little-endian.
+constexpr AesBlock block_of(std::uint64_t low, std::uint64_t high) noexcept {
+    AesBlock block{};
+    for (std::size_t i = 0; i < 8; ++i) {
+        block.bytes[i] = static_cast<std::uint8_t>(low >> (8 * i));
+        block.bytes[8 + i] = static_cast<std::uint8_t>(high >> (8 * i));
+    }
+    return block;
+}
+
 // The first eight bytes, little-endian.
 constexpr std::uint64_t low_half(const AesBlock& block) noexcept {
     std::uint64_t value = 0;

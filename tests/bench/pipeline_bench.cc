@@ -1,0 +1,136 @@
+// The packet path in process: real mbufs through the real pipeline, beside the floor. Prints one JSON object
+// a line; tools/bench makes tables, claims and plots of them.
+//
+//   pipeline_bench [--quick] [--only TEXT] [--cpu N]
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <sched.h>
+
+#include <cstdio>
+#include <string>
+
+#include "drivers/eal.h"
+#include "drivers/worker_cpus.h"
+#include "tests/bench/measure.h"
+#include "tests/bench/rows.h"
+
+namespace weir::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double ns(double cycles) { return cycles * 1e9 / static_cast<double>(rte_get_tsc_hz()); }
+
+void print(const Json& object) {
+    std::printf("%s\n", object.dump().c_str());
+    std::fflush(stdout);
+}
+
+constexpr std::string_view text_of(Mix mix) {
+    switch (mix) {
+        case Mix::established: return "established";
+        case Mix::fresh: return "new";
+        case Mix::half: return "half";
+        case Mix::syn_flood: return "syn_flood";
+    }
+    return "";
+}
+
+Json describe(const Row& row) {
+    const auto family = [](Family f) { return f == Family::v4 ? "v4" : "v6"; };
+    Json object{{"name", row.name}, {"mode", name_of(row.mode)}, {"family", family(row.family)}};
+    if (row.mode != ForwardingMode::dsr) object["outer"] = family(row.outer);
+    object["flows"] = row.flows;
+    object["order"] = row.order == Order::random ? "random" : "runs";
+    object["mix"] = text_of(row.mix);
+    object["services"] = row.services;
+    object["backends"] = row.backends;
+    object["frame_bytes"] = row.frame_bytes;
+    return object;
+}
+
+void run(const Measurement& wanted, const Mbufs& mbufs) {
+    FloorLane floor(wanted.subject);
+    WeirLane subject(wanted.subject, mbufs);
+    std::optional<WeirLane> reference;
+    if (wanted.reference) reference.emplace(*wanted.reference, mbufs);
+    std::vector<Lane*> lanes{&floor, &subject};
+    if (reference) lanes.push_back(&*reference);
+    const auto cycles = measure(lanes, mbufs);
+    subject.check_all_forwarded();
+
+    Json object = describe(wanted.subject);
+    object["ns_min"] = ns(least_of(cycles[1]));
+    object["ns_median"] = ns(median_of(cycles[1]));
+    object["cycles_median"] = median_of(cycles[1]);
+    object["floor_ns_min"] = ns(least_of(cycles[0]));
+    object["floor_ns_median"] = ns(median_of(cycles[0]));
+    object["ratio"] = ratio_of(cycles[1], cycles[0]);
+    if (reference) {
+        reference->check_all_forwarded();
+        object["reference"] = wanted.reference->name;
+        object["reference_ratio"] = ratio_of(cycles[1], cycles[2]);
+    }
+    object["load"] = static_cast<double>(subject.worker().flows().entries()) /
+                     static_cast<double>(subject.worker().flows().capacity());
+    print(object);
+}
+
+// The same thing twice: what comes out besides 1 is the machine's.
+void run_against_itself(const Mbufs& mbufs, std::uint32_t flows) {
+    Row row;
+    row.flows = flows;
+    row.name = "A/A ipip 4in4 " + std::to_string(flows);
+    WeirLane lane(row, mbufs);
+    const auto cycles = measure({&lane, &lane}, mbufs, 2 * kRounds + 1);
+    Json object = describe(row);
+    object["ns_min"] = ns(least_of(cycles[0]));
+    object["ns_median"] = ns(median_of(cycles[0]));
+    object["ratio"] = ratio_of(cycles[0], cycles[1]);
+    object["aa"] = true;
+    print(object);
+}
+
+Result<Eal> start_eal() {
+    EalOptions options;
+    options.program = "weir-bench";
+    options.control_cpu = usable_cpus().back();  // CPU 0 has the machine's interrupts
+    options.hugepages = false;
+    options.memory = 64u << 20;
+    return Eal::start(options);
+}
+
+int bench(bool quick, const std::string& only) {
+    auto eal = start_eal();
+    if (!eal) {
+        std::fprintf(stderr, "bench: %s\n", eal.error().message.c_str());
+        return 2;
+    }
+    rte_mempool* pool = rte_pktmbuf_pool_create("bench", 2 * kBatch - 1, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+                                                SOCKET_ID_ANY);
+    Mbufs mbufs;
+    if (pool == nullptr || rte_pktmbuf_alloc_bulk(pool, mbufs.data(), kBatch) != 0) {
+        std::fprintf(stderr, "bench: no memory for %zu mbufs\n", kBatch);
+        return 2;
+    }
+    run_against_itself(mbufs, 1'000);
+    run_against_itself(mbufs, 1'000'000);
+    for (const Measurement& wanted : measurements(quick))
+        if (wanted.subject.name.find(only) != std::string::npos) run(wanted, mbufs);
+    rte_pktmbuf_free_bulk(mbufs.data(), kBatch);
+    rte_mempool_free(pool);
+    return 0;
+}
+
+}  // namespace
+}  // namespace weir::bench
+
+int main(int argc, char** argv) {
+    CLI::App app("The packet path in process, beside its floor; one JSON object a line.");
+    bool quick = false;
+    std::string only;
+    app.add_flag("--quick", quick, "only the rows that the claims need, and fewer sizes");
+    app.add_option("--only", only, "only rows whose name contains this");
+    CLI11_PARSE(app, argc, argv);
+    return weir::bench::bench(quick, only);
+}

@@ -1,0 +1,21 @@
+// The rows of the bench: which are measured, and which of them are compared with each other in pairs.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/bench/row.h"
+
+namespace weir::bench {
+
+// A row beside the floor, and beside a second row if one is given: `ratio` is subject / reference.
+struct Measurement {
+    Row subject;
+    std::optional<Row> reference;
+};
+
+// `quick`: what the claims need, at fewer table sizes.
+[[nodiscard]] std::vector<Measurement> measurements(bool quick);
+
+}  // namespace weir::bench

@@ -22,6 +22,7 @@ from lab.weir import Metrics
 BURST, DESCRIPTORS, MBUF_CACHE, MEMORY_MB = 32, 1024, 256, 512
 WARM_UP = 0.1  # seconds; the slowest to settle is 32,000 flows' way into the flow table: some 20 ms
 PATIENCE = 20.0  # seconds for a start, an answer or an end
+KERNEL_TICK = 0.004  # seconds; how exactly the kernel tells what a running thread has run
 PROMPT = "\ntestpmd> "
 # DPDK names its lcores' threads so; lcore 1 is the only one beside the main one.
 FORWARDING_THREAD = "rte-worker-1"
@@ -29,6 +30,10 @@ FORWARDING_THREAD = "rte-worker-1"
 
 class BenchFailed(RuntimeError):
     """A program did not do what it was started for; the message says which, what and what it wrote."""
+
+
+class Starved(BenchFailed):
+    """Another program had the forwarding thread's CPU: measure once more."""
 
 
 @dataclass(frozen=True)
@@ -97,19 +102,34 @@ def parse_forward_statistics(text: str) -> ForwardStatistics:
         raise BenchFailed(f"dpdk-testpmd's statistics at stop lack {missing}:\n{text}") from None
 
 
-class WaitingTime:
-    """How long the forwarding thread was ready to run and another program had its CPU. That time is no part of a
-    window: neighbours on the machine then cost both programs alike, which is nothing."""
+class CpuShare:
+    """How much of a window the forwarding thread had its CPU. Where a neighbour took some of it, the window is that
+    much shorter; where one took it all (real-time programs can, for a second), the window is worth nothing."""
 
     def __init__(self, process: int) -> None:
         self._file = next((task / "schedstat" for task in Path(f"/proc/{process}/task").iterdir()
                            if (task / "comm").read_text().strip() == FORWARDING_THREAD), None)
         if self._file is None:
             raise BenchFailed(f"process {process} has no thread {FORWARDING_THREAD}")
+        self._begun = self._times()
 
-    def seconds(self) -> float:
+    def begin(self) -> None:
+        self._begun = self._times()
+
+    def of(self, window: float) -> float:
+        """What is left of `window` seconds since begin() without the time that the thread waited for its CPU."""
+        ran, waited = (now - before for now, before in zip(self._times(), self._begun, strict=True))
+        # The kernel counts a wait when it ends: one that goes on is neither run nor waited.
+        if abs(window - ran - waited) > max(0.1 * window, 2 * KERNEL_TICK):
+            raise Starved(f"the forwarding thread was kept from its CPU: it ran {ran:.2f} s of {window:.2f} s and waited "
+                          f"{waited:.2f} s")
+        return window - waited
+
+    def _times(self) -> tuple[float, float]:
+        """Seconds that the thread ran, and that it waited while another one ran."""
         assert self._file
-        return int(self._file.read_text().split()[1]) / 1e9
+        ran, waited = self._file.read_text().split()[:2]
+        return int(ran) / 1e9, int(waited) / 1e9
 
 
 class Testpmd:
@@ -176,21 +196,24 @@ class Testpmd:
 
     def window(self, mode: str, seconds: float) -> Window:
         assert self.process
-        waiting = WaitingTime(self.process.pid)
+        share = CpuShare(self.process.pid)
         self.ask(f"set fwd {mode}")
         self.ask("start")
         time.sleep(WARM_UP)
-        first, waited = parse_port_statistics(self.ask("show port stats 0"), 0), waiting.seconds()
+        first = parse_port_statistics(self.ask("show port stats 0"), 0)
+        share.begin()
         time.sleep(seconds)
-        last, waited = parse_port_statistics(self.ask("show port stats 0"), 0), waiting.seconds() - waited
-        total = parse_forward_statistics(self.ask("stop"))
+        last = parse_port_statistics(self.ask("show port stats 0"), 0)
         packets = last.rx_packets - first.rx_packets
-        if packets <= 0 or last.rx_rate == 0:
+        # No packets say nothing about the time: it was about what was asked for.
+        lasted = share.of(packets / last.rx_rate if last.rx_rate else seconds)
+        total = parse_forward_statistics(self.ask("stop"))
+        if packets == 0:
             raise BenchFailed(f"dpdk-testpmd forwarded nothing in mode {mode}")
         faults = [f"{last.lost} packets lost by the port"] if last.lost else []
         if total.dropped or total.received != total.sent:
             faults.append(f"{total.received} received, {total.sent} sent, {total.dropped} dropped")
-        return Window(packets, packets / last.rx_rate - waited, tuple(faults))
+        return Window(packets, lasted, tuple(faults))
 
 
 class WeirRun:
@@ -254,15 +277,17 @@ class WeirRun:
 
     def window(self, seconds: float) -> Window:
         assert self.process
-        waiting = WaitingTime(self.process.pid)
+        share = CpuShare(self.process.pid)
         time.sleep(WARM_UP)
-        (first, begun), waited = self._metrics(), waiting.seconds()
+        first, begun = self._metrics()
+        share.begin()
         time.sleep(seconds)
-        (last, ended), waited = self._metrics(), waiting.seconds() - waited
+        last, ended = self._metrics()
+        lasted = share.of(ended - begun)
         packets = int(last.sum("worker_forwarded_packets_total") - first.sum("worker_forwarded_packets_total"))
-        if packets <= 0:
+        if packets == 0:
             raise BenchFailed(f"weir forwarded nothing in mode {self.mode}")
-        return Window(packets, ended - begun - waited, tuple(weir_faults(last, self.setting.flows)))
+        return Window(packets, lasted, tuple(weir_faults(last, self.setting.flows)))
 
 
 def weir_faults(metrics: Metrics, flows: int) -> list[str]:

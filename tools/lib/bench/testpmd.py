@@ -29,12 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.captures import write_capture
-from bench.forwarders import BURST, BenchFailed, Setting, Testpmd, WeirRun, Window
+from bench.forwarders import BURST, BenchFailed, Setting, Starved, Testpmd, WeirRun, Window
 from lab.shell import CommandFailed, raise_on_signals
 from lab.weir import weir_binary
 
 ROUNDS, SECONDS = 7, 0.4
 FLOWS = (1_000, 32_000)
+TRIES = 3  # of a program whose CPU another one took
 RING_FLOWS = 31 * BURST  # whole bursts, fewer than the 1,023 that net_ring holds
 SPARE_MBUFS = 8191       # beside those that net_pcap loads: descriptors, caches, bursts
 WANTED_FLOWS, WANTED_RATIO = 1_000, 0.70
@@ -111,9 +112,17 @@ def measure_round(weir: Path, setting: Setting, modes: tuple[str, ...], seconds:
                 done[f"weir {mode}"] = run.window(seconds)
         return run_weir
 
+    def patiently(step: Callable[[], None]) -> None:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                return step()
+            except Starved:
+                if tries_left == 0:
+                    raise
+
     steps = [all_modes, *(weir_in(mode) for mode in modes), yardstick_again]
     for step in reversed(steps) if backwards else steps:
-        step()
+        patiently(step)
     order = [*(f"testpmd {mode}" for mode in MODES), AGAIN, *(f"weir {mode}" for mode in modes)]
     return {name: done[name] for name in order}
 

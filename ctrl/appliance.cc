@@ -26,6 +26,13 @@ std::vector<std::string> pci_devices(const Config& config) {
     return devices;
 }
 
+std::uint32_t frames_held_by_devices(const Config& config) {
+    std::uint32_t frames = 0;
+    for (const PortConfig& port : config.ports)
+        if (const auto device = parse_device(port.device, 1, port.mtu)) frames += held_frames(*device);
+    return frames;
+}
+
 PortSpec spec_of(const PortConfig& port, std::size_t index, unsigned workers) {
     PortSpec spec;
     spec.index = static_cast<unsigned>(index);
@@ -81,6 +88,7 @@ Result<void> Appliance::open_ports(const Config& config, const Notify& notify) {
     PoolDemand demand;
     demand.ports = static_cast<std::uint32_t>(config.ports.size());
     demand.workers = static_cast<std::uint32_t>(worker_cpus_.size());
+    demand.held_by_devices = frames_held_by_devices(config);
     pools_ = std::make_unique<MbufPools>(demand);
     for (std::size_t i = 0; i < config.ports.size(); ++i) {
         auto port = Port::open(spec_of(config.ports[i], i, demand.workers), *pools_);

@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <string_view>
 
+#include "drivers/capture_reader.h"
+
 namespace weir {
 namespace {
 
@@ -151,6 +153,15 @@ DeviceName DeviceName::with(const std::string& key, const std::string& value) co
 
 unsigned af_packet_frame_bytes(const DeviceName& device) {
     return device.number("framesz", kAfPacketFramesize) - kAfPacketOffset;
+}
+
+std::uint32_t held_frames(const DeviceName& device) {
+    if (!device.is("net_pcap") || device.number("infinite_rx", 0) == 0) return 0;
+    std::uint64_t frames = 0;
+    for (const auto& [key, value] : device.arguments)
+        if (key == "rx_pcap") frames += count_records(value).value_or(0);
+    // Any pool of that size fails to fit into memory, with a message of its own.
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(frames, 1u << 30));
 }
 
 Result<DeviceName> parse_device(const std::string& device, std::uint16_t queues, std::uint16_t mtu) {

@@ -35,6 +35,10 @@ struct DeviceName {
 // fit.
 [[nodiscard]] Result<void> check_device(const DeviceName& device, std::uint16_t queues, std::uint16_t mtu);
 
+// Frames that the device takes from the pool when it starts and keeps: net_pcap with infinite_rx=1 loads its
+// captures whole. A capture that cannot be read counts as empty; opening the port says what is wrong with it.
+[[nodiscard]] std::uint32_t held_frames(const DeviceName& device);
+
 // Largest Ethernet frame that a net_af_packet with these arguments receives whole; longer ones it cuts
 // silently.
 [[nodiscard]] unsigned af_packet_frame_bytes(const DeviceName& device);

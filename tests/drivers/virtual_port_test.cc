@@ -5,6 +5,7 @@
 
 #include "drivers/capture_reader.h"
 #include "drivers/capture_writer.h"
+#include "drivers/device_name.h"
 #include "tests/drivers/eal_fixture.h"
 
 namespace weir::test {
@@ -86,6 +87,36 @@ TEST_F(VirtualPortTest, two_workers_read_two_captures) {
     EXPECT_EQ(receive_all(port->rx_queue(1)), second);
     EXPECT_FALSE(port->rss().enabled);
     EXPECT_TRUE(says(port->notes().at(0), {"port edge", "net_pcap", "RSS"}));
+}
+
+TEST_F(VirtualPortTest, a_capture_longer_than_the_pool_repeats_if_the_pool_knows_of_it) {
+    const std::size_t count = frames_needed(small_demand()) + 1;
+    {
+        auto writer = CaptureWriter::create(path("long.pcap"));
+        ASSERT_TRUE(writer) << writer.error().message;
+        for (std::size_t i = 0; i < count; ++i) writer->write(i, frame_of(60, static_cast<std::uint8_t>(i)));
+        ASSERT_TRUE(writer->close());
+    }
+    const std::string device = "net_pcap0,infinite_rx=1,rx_pcap=" + path("long.pcap");
+    PoolDemand demand = small_demand();
+    demand.held_by_devices = held_frames(*parse_device(device, 1, 1500));
+    EXPECT_EQ(demand.held_by_devices, count);
+    MbufPools pools(demand);
+    auto port = Port::open(spec("edge", device), pools);
+    ASSERT_TRUE(port) << port.error().message;
+    const auto polls = static_cast<int>(2 * count / 32 + 1);
+    EXPECT_GE(receive_all(port->rx_queue(0), polls).size(), 2 * count);
+}
+
+TEST_F(VirtualPortTest, held_frames_of_several_captures_and_of_none) {
+    (void)write_capture("three.pcap", 3);
+    (void)write_capture("five.pcap", 5);
+    const std::string both = "net_pcap0,rx_pcap=" + path("three.pcap") + ",rx_pcap=" + path("five.pcap");
+    EXPECT_EQ(held_frames(*parse_device(both + ",infinite_rx=1", 2, 1500)), 8u);
+    EXPECT_EQ(held_frames(*parse_device(both + ",infinite_rx=0", 2, 1500)), 0u);
+    EXPECT_EQ(held_frames(*parse_device("net_pcap0,infinite_rx=1,rx_pcap=" + path("none.pcap"), 1, 1500)),
+              0u);
+    EXPECT_EQ(held_frames(*parse_device("net_ring0", 1, 1500)), 0u);
 }
 
 TEST_F(VirtualPortTest, a_device_can_be_opened_again_after_it_was_closed) {

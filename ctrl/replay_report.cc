@@ -45,7 +45,7 @@ Json services_of(const OfflineWorld& world, Workers workers) {
     Json list = Json::array();
     for (const ServiceConfig& service : world.config.services) {
         const auto at = [id = world.ids.service_id(service.name, service.vip)](
-                            const WorkerCounters& w) -> ServiceCounters& { return w.services.at(index(id)); };
+                            const WorkerCounters& w) -> ServiceCounters& { return w.services[index(id)]; };
         Json json = {{"name", service.name}, {"vip", to_text(service.vip)}, {"pool", service.pool}};
         add_traffic(json, workers, at);
         for (std::size_t r = 0; r < kServiceDropReasons; ++r)
@@ -96,7 +96,7 @@ Json backends_of(const OfflineWorld& world, Workers workers) {
                          {"weight", backend.weight}};
             add_state(json, world, id);
             add_traffic(json, workers, [id](const WorkerCounters& w) -> BackendCounters& {
-                return w.backends.at(index(id));
+                return w.backends[index(id)];
             });
             list.push_back(std::move(json));
         }

@@ -6,32 +6,66 @@
 
 #include <array>
 #include <cstdint>
-#include <cstring>
 
 #include "dataplane/ids.h"
 #include "dataplane/net/drop_reason.h"
 #include "dataplane/net/family.h"
 #include "dataplane/net/flow_key.h"
+#include "dataplane/state/flow_bucket.h"
 #include "dataplane/tables/backend_table.h"
 
 namespace weir {
 
 inline constexpr std::uint32_t kBurstSize = 32;
 
-// Positions within a burst, in arrival order.
-class IndexList {
+// Positions within a burst.
+class alignas(64) IndexList {  // found by a shift
+    // A byte of a type of its own: a store through unsigned char may change any object, and the compiler
+    // would load everything again after each push.
+    enum class Position : std::uint8_t {};
+
   public:
-    void push(std::uint32_t i) noexcept { index_[count_++] = static_cast<std::uint8_t>(i); }
-    [[nodiscard]] const std::uint8_t* begin() const noexcept { return index_.data(); }
-    [[nodiscard]] const std::uint8_t* end() const noexcept { return index_.data() + count_; }
+    class Iterator {
+      public:
+        explicit Iterator(const Position* at) noexcept : at_(at) {}
+        std::uint32_t operator*() const noexcept { return static_cast<std::uint32_t>(*at_); }
+        Iterator& operator++() noexcept {
+            ++at_;
+            return *this;
+        }
+        bool operator==(const Iterator&) const noexcept = default;
+
+      private:
+        const Position* at_;
+    };
+
+    void push(std::uint32_t i) noexcept { index_[count_++] = static_cast<Position>(i); }
+    [[nodiscard]] Iterator begin() const noexcept { return Iterator(index_.data()); }
+    [[nodiscard]] Iterator end() const noexcept { return Iterator(index_.data() + count_); }
     [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
 
   private:
     std::uint32_t count_ = 0;
-    std::array<std::uint8_t, kBurstSize> index_;
+    std::array<Position, kBurstSize> index_;
 };
 
-enum class Verdict : std::uint8_t { pending, forward, answer, drop };
+// A set of positions within a burst.
+class IndexSet {
+  public:
+    void add(std::uint32_t i) noexcept { bits_ |= std::uint64_t{1} << i; }
+    [[nodiscard]] bool has(std::uint32_t i) const noexcept { return (bits_ >> i & 1) != 0; }
+    [[nodiscard]] bool empty() const noexcept { return bits_ == 0; }
+    // In ascending order.
+    template <class Visit>
+    void for_each(Visit&& visit) const noexcept {
+        for (std::uint64_t left = bits_; left != 0; left &= left - 1)
+            visit(static_cast<std::uint32_t>(__builtin_ctzll(left)));
+    }
+
+  private:
+    std::uint64_t bits_ = 0;
+    static_assert(kBurstSize <= 64);
+};
 
 struct Burst {
     explicit Burst(PortId ingress) noexcept : port(ingress) {}
@@ -40,48 +74,62 @@ struct Burst {
     std::uint32_t size = 0;
     std::array<rte_mbuf*, kBurstSize> packet;
 
-    // Every packet ends with one verdict (pipeline.cc asserts it).
-    std::array<Verdict, kBurstSize> verdict{};
+    // Every packet ends with one verdict: dropped, answered, or else forwarded.
+    IndexSet dropped, answered;
     std::array<DropReason, kBurstSize> reason;
 
-    // parse: IP packets by family, and what weir may answer itself (ARP, ND).
-    IndexList v4, v6, local;
+    // parse: what weir may answer itself (ARP, ND; classify adds ICMP).
+    IndexList local;
     std::array<std::uint16_t, kBurstSize> ip_length;
 
     // classify: TCP and UDP packets that belong to a service.
-    IndexList flows_v4, flows_v6;
+    IndexList flows;
     union Key {
         FlowKeyV4 v4;
         FlowKeyV6 v6;
     };
     std::array<Key, kBurstSize> key;
+    std::array<Family, kBurstSize> family;
     std::array<std::uint64_t, kBurstSize> hash;  // under the flow table's key
+    std::array<FlowBucket*, kBurstSize> bucket;  // the flow's first
     std::array<ServiceId, kBurstSize> service;
     std::array<std::uint16_t, kBurstSize> l4_offset;
-    std::array<std::uint8_t, kBurstSize> tcp_flags;
+    std::array<FlowEvent, kBurstSize> event;
 
-    // select_backend
-    IndexList selected_v4, selected_v6;
+    // select_backend: packets whose flow is not in its first bucket, and what the selection of a new one
+    // hashes to.
+    IndexList missed;
+    std::array<std::uint64_t, kBurstSize> selection;
+
+    // select_backend: packets by the loop of rewrite that they go through, and their backends.
+    std::array<IndexList, 2 * kRewritePaths> selected;
     std::array<const BackendRecord*, kBurstSize> backend;
-    std::array<BackendId, kBurstSize> backend_id;
+    std::uint32_t egress_ports = 0;  // bit p: some packet goes out of port p
+    static_assert(kMaxPorts <= 32);
 
-    void drop(std::uint32_t i, DropReason why) noexcept {
-        verdict[i] = Verdict::drop;
+    [[gnu::cold]] void drop(std::uint32_t i, DropReason why) noexcept {
+        dropped.add(i);
         reason[i] = why;
     }
-    template <class Family>
-    [[nodiscard]] auto& key_of(std::uint32_t i) noexcept {
-        return key_in<Family>(key[i]);
+    [[nodiscard]] static constexpr std::size_t list_of(RewritePath path, Family family) noexcept {
+        return 2 * static_cast<std::size_t>(path) + (family == Family::v6 ? 1 : 0);
     }
-    template <class Family>
+    [[nodiscard]] IndexList& selected_for(RewritePath path, std::uint32_t i) noexcept {
+        return selected[list_of(path, family[i])];
+    }
+    template <class F>
+    [[nodiscard]] auto& key_of(std::uint32_t i) noexcept {
+        return key_in<F>(key[i]);
+    }
+    template <class F>
     [[nodiscard]] const auto& key_of(std::uint32_t i) const noexcept {
-        return key_in<Family>(key[i]);
+        return key_in<F>(key[i]);
     }
 
   private:
-    template <class Family>
+    template <class F>
     static auto& key_in(auto& key) noexcept {
-        if constexpr (Family::kFamily == weir::Family::v4)
+        if constexpr (F::kFamily == Family::v4)
             return key.v4;
         else
             return key.v6;

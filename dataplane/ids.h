@@ -20,6 +20,7 @@ inline constexpr BackendId kNoBackend{kMaxBackends};
 
 // Means the same pool in every snapshot.
 enum class PoolId : std::uint32_t {};
+inline constexpr PoolId kNoPool{0xffff'ffff};
 
 // Index of a DPDK ethdev port in weir's configuration, in the file's order (not DPDK's port id).
 enum class PortId : std::uint8_t {};

@@ -18,13 +18,14 @@ inline std::uint8_t* frame_start(rte_mbuf* packet) noexcept {
 }
 
 // The frame behind its Ethernet header. Precondition: that header lies in the first segment.
-inline PacketBytes l3_bytes(rte_mbuf* packet) noexcept {
+inline PacketBytes l3_bytes(const rte_mbuf* packet) noexcept {
     constexpr std::uint32_t kL2 = sizeof(EthernetHeader);
-    return {frame_start(packet) + kL2, packet->data_len - kL2, packet->pkt_len - kL2};
+    return {rte_pktmbuf_mtod_offset(packet, const std::uint8_t*, kL2), packet->data_len - kL2,
+            packet->pkt_len - kL2};
 }
 
 // Cuts the frame to `length` bytes: link padding behind the IP packet. Whole segments may go.
-inline void trim_frame(rte_mbuf* packet, std::uint32_t length) noexcept {
+[[gnu::noinline]] inline void trim_frame(rte_mbuf* packet, std::uint32_t length) noexcept {
     if (packet->pkt_len <= length) return;
     packet->pkt_len = length;
     rte_mbuf* segment = packet;
@@ -41,13 +42,18 @@ inline void trim_frame(rte_mbuf* packet, std::uint32_t length) noexcept {
     packet->nb_segs = segments;
 }
 
-// Takes `cut` bytes off the front and puts `put` bytes there instead; returns the new start, or null (and
-// leaves the packet alone) if there is no headroom for them.
-inline std::uint8_t* replace_front(rte_mbuf* packet, std::uint32_t cut, std::uint32_t put) noexcept {
-    if (packet->data_off + cut < put) return nullptr;
+// Takes `cut` bytes off the front and puts `put` bytes there instead, of what is then left keeps `length`
+// bytes behind them, and returns the new start. Precondition: there is headroom for them.
+inline std::uint8_t* replace_front(rte_mbuf* packet, std::uint32_t cut, std::uint32_t put,
+                                   std::uint32_t length) noexcept {
+    if (packet->nb_segs > 1) [[unlikely]] {
+        trim_frame(packet, cut + length);
+        packet->data_len = static_cast<std::uint16_t>(packet->data_len - cut + put);
+    } else {
+        packet->data_len = static_cast<std::uint16_t>(put + length);
+    }
+    packet->pkt_len = put + length;
     packet->data_off = static_cast<std::uint16_t>(packet->data_off + cut - put);
-    packet->data_len = static_cast<std::uint16_t>(packet->data_len - cut + put);
-    packet->pkt_len = packet->pkt_len - cut + put;
     return frame_start(packet);
 }
 

@@ -1,30 +1,43 @@
 #include "dataplane/pipeline.h"
 
-#include <cassert>
-
 #include "dataplane/stages/answer.h"
 #include "dataplane/stages/classify.h"
 #include "dataplane/stages/drop.h"
 #include "dataplane/stages/parse.h"
+#include "dataplane/stages/plain.h"
 #include "dataplane/stages/rewrite.h"
 #include "dataplane/stages/select_backend.h"
 
 namespace weir {
 
+namespace {
+
+[[gnu::noinline]] void parse_and_classify(Burst& burst, std::uint32_t i, const PortRecord& port,
+                                          const ClassifyContext& context) noexcept {
+    const Parsed parsed = parse(burst, i, port);
+    if (parsed == Parsed::ipv4)
+        classify<V4>(burst, i, context);
+    else if (parsed == Parsed::ipv6)
+        classify<V6>(burst, i, context);
+}
+
+void parse_and_classify(Burst& burst, const ClassifyContext& context) noexcept {
+    const PortRecord& port = context.world.ports[index(burst.port)];
+    const PlainContext plain(port, context);
+    for (std::uint32_t i = 0; i < burst.size; ++i)
+        if (!plain.take(burst, i)) [[unlikely]]
+            parse_and_classify(burst, i, port, context);
+}
+
+}  // namespace
+
 void Pipeline::run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept {
-    const SelectionContext context{world, flows_, counters_, now};
     counters_.received.add(burst.size);
 
-    parse(burst, world.ports[index(burst.port)]);
-    classify<V4>(burst, burst.v4, burst.flows_v4, world, flow_hash_key_, flows_);
-    classify<V6>(burst, burst.v6, burst.flows_v6, world, flow_hash_key_, flows_);
-    select_backend<V4>(burst, burst.flows_v4, burst.selected_v4, context);
-    select_backend<V6>(burst, burst.flows_v6, burst.selected_v6, context);
-    rewrite<V4>(burst, burst.selected_v4, world);
-    rewrite<V6>(burst, burst.selected_v6, world);
-    count_backends(burst, burst.selected_v4, counters_);
-    count_backends(burst, burst.selected_v6, counters_);
-    answer(burst, world);
+    parse_and_classify(burst, {world, flow_hash_key_, flows_});
+    select_backend(burst, {world, flows_, counters_, now});
+    rewrite(burst, world);
+    if (!burst.local.empty()) answer(burst, world);
     transmit(burst, tx_);
     drop(burst, counters_);
 
@@ -35,13 +48,18 @@ void Pipeline::sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t bu
     const auto is_gone = [&world](FlowOwner owner) noexcept {
         if (index(owner.service) >= world.service_records.size()) return true;
         const ServiceRecord& service = world.service_records[index(owner.service)];
-        const BackendView& view = world.backends[static_cast<std::size_t>(service.mode)];
-        return service.table == nullptr || detail::honoured(view, service, owner.backend) == nullptr;
+        return service.table == nullptr || detail::honoured(service, owner.backend) == nullptr;
     };
     const auto on_removed = [this](FlowOwner owner) noexcept {
         count_flow_end(counters_, owner.service, owner.backend);
     };
-    counters_.flow_sweeps.set(flows_.sweep(buckets, now, is_gone, on_removed));
+    if (world.generation != swept_generation_) {
+        swept_generation_ = world.generation;
+        looks_for_gone_until_ = flows_.completed_sweeps() + 2;  // one that was begun after the change
+    }
+    counters_.flow_sweeps.set(flows_.completed_sweeps() < looks_for_gone_until_
+                                  ? flows_.sweep(buckets, now, is_gone, on_removed)
+                                  : flows_.sweep(buckets, now, NobodyIsGone{}, on_removed));
     counters_.flow_entries.set(flows_.entries());
 }
 

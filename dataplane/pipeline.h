@@ -46,6 +46,8 @@ class Pipeline {
     HashKey flow_hash_key_;
     WorkerCounters& counters_;
     TxBuffers tx_;
+    // Owners of flows go only with a change of the world: the sweep looks for them for as long after one.
+    std::uint64_t swept_generation_ = 0, looks_for_gone_until_ = 0;
 };
 
 }  // namespace weir

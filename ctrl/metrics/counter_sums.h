@@ -36,7 +36,7 @@ struct ServiceSums {
 
 inline void add_counters(BackendSums& sums, const WorkerCounters& worker, BackendId id) {
     if (!worker.backends.has(index(id))) return;
-    const BackendCounters& counters = worker.backends.at(index(id));
+    const BackendCounters& counters = worker.backends[index(id)];
     sums.packets += counters.packets.value();
     sums.bytes += counters.bytes.value();
     sums.new_flows += counters.new_flows.value();
@@ -45,7 +45,7 @@ inline void add_counters(BackendSums& sums, const WorkerCounters& worker, Backen
 
 inline void add_counters(ServiceSums& sums, const WorkerCounters& worker, ServiceId id) {
     if (!worker.services.has(index(id))) return;
-    const ServiceCounters& counters = worker.services.at(index(id));
+    const ServiceCounters& counters = worker.services[index(id)];
     sums.packets += counters.packets.value();
     sums.bytes += counters.bytes.value();
     sums.new_flows += counters.new_flows.value();

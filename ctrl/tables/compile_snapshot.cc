@@ -267,8 +267,9 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
     auto snapshot = std::make_unique<ForwardingSnapshot>();
     snapshot->generation = input_.generation;
     snapshot->selection_key = world_.selection_key;
-    snapshot->timeouts = {to_ticks(config_.timeouts.tcp_opening), to_ticks(config_.timeouts.tcp_established),
-                          to_ticks(config_.timeouts.tcp_closing), to_ticks(config_.timeouts.udp)};
+    snapshot->timeouts =
+        TimeoutTable({to_ticks(config_.timeouts.tcp_opening), to_ticks(config_.timeouts.tcp_established),
+                      to_ticks(config_.timeouts.tcp_closing), to_ticks(config_.timeouts.udp)});
     snapshot->services = world_.services;
     for (std::size_t mode = 0; mode < kForwardingModes; ++mode)
         if (modes_.test(mode)) snapshot->backends[mode] = BackendView(world_.chunks[mode]);
@@ -286,7 +287,8 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
         const PoolId pool = input_.ids.find_pool(service.pool)->id;
         const auto& table = snapshot->pools[index(pool)];
         snapshot->service_records[index(input_.ids.service_id(service.name, service.vip))] = {
-            pool, service.forwarding, table.get(), table};
+            pool, service.forwarding, &snapshot->backends[static_cast<std::size_t>(service.forwarding)],
+            table.get()};
     }
     for (std::size_t i = 0; i < config_.ports.size(); ++i) {
         PortRecord record{};

@@ -1,5 +1,6 @@
 #include "ctrl/tables/header_template.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "dataplane/net/headers.h"
@@ -49,27 +50,24 @@ Ipv6Header outer_v6(const BackendInput& input) {
     return header;
 }
 
-}  // namespace
+RewritePath path_of(ForwardingMode mode, Family outer) {
+    const bool v4 = outer == Family::v4;
+    if (mode == ForwardingMode::dsr) return RewritePath::dsr;
+    if (mode == ForwardingMode::ipip) return v4 ? RewritePath::ipip_v4 : RewritePath::ipip_v6;
+    return v4 ? RewritePath::gue_v4 : RewritePath::gue_v6;  // validate_config lets no other mode through
+}
 
-BackendRecord make_backend_record(const BackendInput& input, ForwardingMode mode, const PortFacts& port) {
-    BackendRecord record{};
-    record.pool = input.pool;
-    record.state = input.state;
-    record.mode = input.forwarding.value_or(mode);
-    record.outer_family = input.address.family();
-    if (input.state == TrafficState::absent) return record;
-    record.egress = input.hop.port;
-    record.max_ip_length = port.mtu;
-
+// Sets header, header_length, outer_sum and resolved.
+void write_header(const BackendInput& input, const PortFacts& port, BackendRecord& record) {
     TemplateWriter writer(record);
     EthernetHeader ethernet{.destination = input.hop.mac, .source = port.mac, .type = Be16(0)};
     if (record.mode == ForwardingMode::dsr) {
         writer.append(ethernet);
         record.resolved = input.hop.resolved && input.hop.on_link;
-        return record;
+        return;
     }
     record.resolved = input.hop.resolved && input.hop.has_source;
-    if (!input.hop.has_source) return record;
+    if (!input.hop.has_source) return;
     if (input.address.is_v4()) {
         const Ipv4Header outer = outer_v4(input);
         ethernet.type = Be16(static_cast<std::uint16_t>(EtherType::ipv4));
@@ -88,6 +86,22 @@ BackendRecord make_backend_record(const BackendInput& input, ForwardingMode mode
                                 .checksum = Be16(0)});
         writer.append(GueHeader{.variant_control_length = 0, .protocol = 0, .flags = Be16(0)});
     }
+}
+
+}  // namespace
+
+BackendRecord make_backend_record(const BackendInput& input, ForwardingMode mode, const PortFacts& port) {
+    BackendRecord record;
+    if (input.state == TrafficState::absent) return record;
+    record.pool = input.pool;
+    record.state = input.state;
+    record.mode = input.forwarding.value_or(mode);
+    record.path = path_of(record.mode, input.address.family());
+    record.egress = input.hop.port;
+    write_header(input, port, record);
+    if (!record.resolved) return record;
+    const std::size_t tunnel = record.header_length - sizeof(EthernetHeader);
+    record.max_packet_length = static_cast<std::uint16_t>(port.mtu - std::min<std::size_t>(port.mtu, tunnel));
     return record;
 }
 

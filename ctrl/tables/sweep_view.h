@@ -35,7 +35,7 @@ class SweepView {
     [[nodiscard]] std::uint64_t active_flows(BackendId id) const {
         std::uint64_t flows = 0;
         for (const WorkerCounters* worker : workers_)
-            if (worker->backends.has(index(id))) flows += worker->backends.at(index(id)).active_flows.value();
+            if (worker->backends.has(index(id))) flows += worker->backends[index(id)].active_flows.value();
         return flows;
     }
 

@@ -41,7 +41,7 @@ class HashKey {
     [[nodiscard]] const std::uint8_t* round(std::size_t i) const noexcept { return rounds_[i].data(); }
 
   private:
-    alignas(64) std::array<std::array<std::uint8_t, 16>, kRounds> rounds_;
+    alignas(16) std::array<std::array<std::uint8_t, 16>, kRounds> rounds_;
 };
 
 namespace aes_hash {

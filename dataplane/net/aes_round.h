@@ -27,6 +27,9 @@ inline AesBlock load_block(const std::uint8_t* bytes) noexcept {
 inline AesBlock block_of(std::uint64_t low, std::uint64_t high) noexcept {
     return {_mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low))};
 }
+inline void store_block(void* bytes, AesBlock block) noexcept {
+    _mm_storeu_si128(static_cast<__m128i_u*>(bytes), block.value);
+}
 inline AesBlock operator^(AesBlock a, AesBlock b) noexcept { return {_mm_xor_si128(a.value, b.value)}; }
 inline AesBlock aes_round(AesBlock state, AesBlock key) noexcept {
     return {_mm_aesenc_si128(state.value, key.value)};
@@ -43,6 +46,9 @@ struct AesBlock {
 inline AesBlock load_block(const std::uint8_t* bytes) noexcept { return {vld1q_u8(bytes)}; }
 inline AesBlock block_of(std::uint64_t low, std::uint64_t high) noexcept {
     return {vreinterpretq_u8_u64(vcombine_u64(vcreate_u64(low), vcreate_u64(high)))};
+}
+inline void store_block(void* bytes, AesBlock block) noexcept {
+    vst1q_u8(static_cast<std::uint8_t*>(bytes), block.value);
 }
 inline AesBlock operator^(AesBlock a, AesBlock b) noexcept { return {veorq_u8(a.value, b.value)}; }
 // AESE adds its key before SubBytes where AES-NI adds it after MixColumns: so a zero key here and the real
@@ -63,6 +69,7 @@ using portable::AesBlock;
 using portable::block_of;
 using portable::load_block;
 using portable::low_half;
+using portable::store_block;
 
 #endif
 

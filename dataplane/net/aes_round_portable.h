@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace weir::portable {
 
@@ -89,6 +90,10 @@ constexpr AesBlock block_of(std::uint64_t low, std::uint64_t high) noexcept {
         block.bytes[8 + i] = static_cast<std::uint8_t>(high >> (8 * i));
     }
     return block;
+}
+
+inline void store_block(void* bytes, const AesBlock& block) noexcept {
+    std::memcpy(bytes, block.bytes.data(), block.bytes.size());
 }
 
 // The first eight bytes, little-endian.

@@ -6,6 +6,7 @@
 // Be16::raw() is for. Pure functions; any thread.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -38,13 +39,14 @@ using ChecksumSum = std::uint64_t;
     return sum;
 }
 
-// The 16-bit one's-complement sum. 0 only if every summand was 0.
+// The 16-bit one's-complement sum. 0 only if every summand was 0. Added to itself with its halves exchanged,
+// a number has the sum of its halves in the upper one, and the carry out of the lower half is the end-around
+// carry (RFC 1071 2(A)).
 [[nodiscard]] constexpr std::uint16_t fold(ChecksumSum sum) noexcept {
-    sum = (sum >> 32) + (sum & 0xffff'ffff);
-    sum = (sum >> 32) + (sum & 0xffff'ffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    return static_cast<std::uint16_t>(sum);
+    sum += std::rotr(sum, 32);
+    auto half = static_cast<std::uint32_t>(sum >> 32);
+    half += std::rotr(half, 16);
+    return static_cast<std::uint16_t>(half >> 16);
 }
 
 // What goes into a checksum field. For UDP the caller sends 0xffff where this is 0 (RFC 768).
@@ -52,13 +54,10 @@ using ChecksumSum = std::uint64_t;
     return Be16::from_raw(static_cast<std::uint16_t>(~fold(sum) & 0xffff));
 }
 
-// True if the header's checksum is right: all words including the checksum field sum up to "minus zero".
-[[nodiscard]] inline bool ipv4_checksum_ok(const Ipv4Header* header) noexcept {
-    const std::size_t length = (header->version_ihl & 0x0fu) * 4;
-    // The usual length as a constant unrolls to five loads.
-    const ChecksumSum sum = length == sizeof(Ipv4Header) ? sum_of_bytes(header, sizeof(Ipv4Header))
-                                                         : sum_of_bytes(header, length);
-    return fold(sum) == 0xffff;
+// True if the checksum of a header of `length` bytes is right: all words including the checksum field sum up
+// to "minus zero". With a constant length it unrolls.
+[[nodiscard]] inline bool ipv4_checksum_ok(const Ipv4Header* header, std::size_t length) noexcept {
+    return fold(sum_of_bytes(header, length)) == 0xffff;
 }
 
 // RFC 9293 3.1, RFC 768: `length` is that of the TCP or UDP header and payload.

@@ -39,6 +39,7 @@ struct Ipv4Header {
     Ipv4Address source;
     Ipv4Address destination;
 
+    static constexpr std::uint8_t kVersion4NoOptions = 0x45;
     static constexpr std::uint16_t kDontFragment = 0x4000;
     static constexpr std::uint16_t kMoreFragments = 0x2000;
     static constexpr std::uint16_t kOffsetMask = 0x1fff;

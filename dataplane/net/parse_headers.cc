@@ -22,8 +22,7 @@ bool is_unspecified_or_loopback(const Ipv6Address& address) noexcept {
 
 }  // namespace
 
-bool is_martian_source(const Ipv6Address& address, IpProtocol next_header) noexcept {
-    if (address.bytes[0] >= 0x20 && address.bytes[0] < 0xfe) return false;  // global unicast and unique local
+bool is_martian_source_outside_unicast(const Ipv6Address& address, IpProtocol next_header) noexcept {
     if (address.bytes[0] == 0xff || is_v4_mapped(address)) return true;
     // RFC 4007 9: a link-local source may not leave its link, and a backend may well be on another.
     const bool link_local = address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
@@ -54,6 +53,15 @@ bool are_ipv4_options_acceptable(std::span<const std::uint8_t> options) noexcept
         at += length;
     }
     return true;
+}
+
+DropReason detail::check_unusual_ipv4(const PacketBytes& packet, bool checksum_is_good,
+                                      std::uint16_t& ip_length) noexcept {
+    const std::uint8_t version_ihl = packet.at<Ipv4Header>(0).version_ihl;
+    if (version_ihl >> 4 != 4) return DropReason::ip_version;
+    const std::uint32_t header_length = (version_ihl & 15u) * 4u;
+    if (header_length < sizeof(Ipv4Header)) return DropReason::ip_header_length;
+    return check_ipv4(packet, header_length, checksum_is_good, ip_length);
 }
 
 DropReason walk_extensions(const PacketBytes& packet, L4Location& l4) noexcept {

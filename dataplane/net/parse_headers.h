@@ -11,12 +11,14 @@
 // in further mbuf segments). Headers must be contiguous (else `segmented`), the payload need not be.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/drop_reason.h"
 #include "dataplane/net/family.h"
+#include "dataplane/net/flow_blocks.h"
 #include "dataplane/net/headers.h"
 
 namespace weir {
@@ -33,6 +35,10 @@ struct PacketBytes {
     }
 };
 
+constexpr bool is_tcp_or_udp(IpProtocol protocol) noexcept {
+    return protocol == IpProtocol::tcp || protocol == IpProtocol::udp;
+}
+
 struct L4Location {
     IpProtocol protocol;
     std::uint16_t offset;  // from the IP header
@@ -41,37 +47,40 @@ struct L4Location {
 
 // RFC 1812 5.3.7, RFC 6890: sources that no packet on a wire may have.
 constexpr bool is_martian_source(Ipv4Address address) noexcept {
-    const std::uint32_t first = address.bits.value() >> 24;
-    return first == 0 || first == 127 || first >= 224;
+    const auto first = static_cast<std::uint8_t>(address.bits.value() >> 24);
+    return static_cast<std::uint8_t>(first - 1) >= 223 || first == 127;  // 0, 224 to 255, 127
 }
 // ICMPv6 may come from a link-local address or, while it looks for duplicates, from "::" (RFC 4861); nothing
 // else may.
-bool is_martian_source(const Ipv6Address& address, IpProtocol next_header) noexcept;
+[[nodiscard]] bool is_martian_source_outside_unicast(const Ipv6Address& address,
+                                                     IpProtocol next_header) noexcept;
+[[nodiscard]] inline bool is_martian_source(const Ipv6Address& address, IpProtocol next_header) noexcept {
+    const bool global_or_unique_local = address.bytes[0] >= 0x20 && address.bytes[0] < 0xfe;
+    return !global_or_unique_local && is_martian_source_outside_unicast(address, next_header);
+}
 // Destinations that may not be forwarded to; multicast is among them, because weir routes none.
 constexpr bool is_martian_destination(Ipv4Address address) noexcept {
     const std::uint32_t first = address.bits.value() >> 24;
     return first == 0 || first == 127 || first >= 224;
 }
-bool is_martian_destination(const Ipv6Address& address) noexcept;
+[[nodiscard]] bool is_martian_destination(const Ipv6Address& address) noexcept;
 
 // RFC 791 3.1, RFC 1812 5.2.4.1: true if every option is whole and none is source routing. `options` is all
 // that stands between the fixed header and the payload.
 [[nodiscard]] bool are_ipv4_options_acceptable(std::span<const std::uint8_t> options) noexcept;
 
-// kNotDropped, and then `ip_length` is the packet's length by its own header (<= packet.length; what lies
-// behind is link padding). `checksum_is_good`: the device has verified it.
-[[nodiscard]] inline DropReason check_ip_header(const PacketBytes& packet, bool checksum_is_good, V4,
-                                                std::uint16_t& ip_length) noexcept {
-    if (packet.length < sizeof(Ipv4Header)) return DropReason::ip_truncated;
-    if (packet.contiguous < sizeof(Ipv4Header)) return DropReason::segmented;
+namespace detail {
+
+// Behind the version and the header's length, which is a constant for nearly every packet.
+[[gnu::always_inline]] inline DropReason check_ipv4(const PacketBytes& packet, std::uint32_t header_length,
+                                                    bool checksum_is_good,
+                                                    std::uint16_t& ip_length) noexcept {
     const auto& header = packet.at<Ipv4Header>(0);
-    if (header.version_ihl >> 4 != 4) return DropReason::ip_version;
-    const std::uint32_t header_length = (header.version_ihl & 15u) * 4u;
     ip_length = header.total_length.value();
-    if (header_length < sizeof(Ipv4Header) || ip_length < header_length) return DropReason::ip_header_length;
+    if (ip_length < header_length) return DropReason::ip_header_length;
     if (ip_length > packet.length) return DropReason::ip_truncated;
     if (header_length > packet.contiguous) return DropReason::segmented;
-    if (!checksum_is_good && !ipv4_checksum_ok(&header)) return DropReason::ip_checksum;
+    if (!checksum_is_good && !ipv4_checksum_ok(&header, header_length)) return DropReason::ip_checksum;
     if (header_length > sizeof(Ipv4Header) &&
         !are_ipv4_options_acceptable({packet.data + sizeof(Ipv4Header), header_length - sizeof(Ipv4Header)}))
         return DropReason::ip_options;
@@ -80,13 +89,29 @@ bool is_martian_destination(const Ipv6Address& address) noexcept;
     if (header.ttl == 0) return DropReason::ttl_expired;
     return kNotDropped;
 }
+// Of another version, or with options.
+[[nodiscard]] DropReason check_unusual_ipv4(const PacketBytes& packet, bool checksum_is_good,
+                                            std::uint16_t& ip_length) noexcept;
+
+}  // namespace detail
+
+// kNotDropped, and then `ip_length` is the packet's length by its own header (<= packet.length; what lies
+// behind is link padding). `checksum_is_good`: the device has verified it.
+[[nodiscard]] inline DropReason check_ip_header(const PacketBytes& packet, bool checksum_is_good, V4,
+                                                std::uint16_t& ip_length) noexcept {
+    if (packet.contiguous < sizeof(Ipv4Header)) [[unlikely]]
+        return packet.length < sizeof(Ipv4Header) ? DropReason::ip_truncated : DropReason::segmented;
+    if (packet.at<Ipv4Header>(0).version_ihl != Ipv4Header::kVersion4NoOptions) [[unlikely]]
+        return detail::check_unusual_ipv4(packet, checksum_is_good, ip_length);
+    return detail::check_ipv4(packet, sizeof(Ipv4Header), checksum_is_good, ip_length);
+}
 
 [[nodiscard]] inline DropReason check_ip_header(const PacketBytes& packet, bool /*no checksum*/, V6,
                                                 std::uint16_t& ip_length) noexcept {
-    if (packet.length < sizeof(Ipv6Header)) return DropReason::ip_truncated;
-    if (packet.contiguous < sizeof(Ipv6Header)) return DropReason::segmented;
+    if (packet.contiguous < sizeof(Ipv6Header)) [[unlikely]]
+        return packet.length < sizeof(Ipv6Header) ? DropReason::ip_truncated : DropReason::segmented;
     const auto& header = packet.at<Ipv6Header>(0);
-    if (header.version_class_label.value() >> 28 != 6) return DropReason::ip_version;
+    if (*packet.data >> 4 != 6) return DropReason::ip_version;
     const std::uint32_t total = sizeof(Ipv6Header) + header.payload_length.value();
     // Our lengths have 16 bits; a frame that carries more than 65,535 bytes does not exist (RFC 2675 aside).
     if (total > packet.length || total > 0xffff) return DropReason::ip_truncated;
@@ -139,19 +164,15 @@ bool is_martian_destination(const Ipv6Address& address) noexcept;
     return kNotDropped;
 }
 
-// Preconditions: check_l4 passed. `flags` are TCP's, 0 for UDP.
-template <class F>
-[[nodiscard]] inline typename F::Key flow_key_of(const PacketBytes& packet, const L4Location& l4,
-                                                 std::uint8_t& flags) noexcept {
-    const auto& header = packet.at<typename F::Header>(0);
-    const auto& ports = packet.at<UdpHeader>(l4.offset);  // TCP's ports stand at the same place
-    flags = l4.protocol == IpProtocol::tcp ? packet.at<TcpHeader>(l4.offset).flags : std::uint8_t{0};
-    return {.source = header.source,
-            .destination = header.destination,
-            .source_port = ports.source,
-            .destination_port = ports.destination,
-            .protocol = l4.protocol,
-            .zero = {}};
+// Precondition: check_l4 passed. In whole words, straight from the packet: a key that is written field by
+// field and then hashed as a block waits for the store buffer, which costs more than the hash.
+[[nodiscard]] inline FlowBlocksV4 flow_blocks_of(const PacketBytes& packet, const L4Location& l4,
+                                                 V4) noexcept {
+    return FlowBlocksV4::of(packet.data + offsetof(Ipv4Header, source), packet.data + l4.offset, l4.protocol);
+}
+[[nodiscard]] inline FlowBlocksV6 flow_blocks_of(const PacketBytes& packet, const L4Location& l4,
+                                                 V6) noexcept {
+    return FlowBlocksV6::of(packet.data + offsetof(Ipv6Header, source), packet.data + l4.offset, l4.protocol);
 }
 
 }  // namespace weir

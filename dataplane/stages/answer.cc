@@ -212,7 +212,7 @@ void answer(Burst& burst, const ForwardingSnapshot& world) noexcept {
     for (const std::uint32_t i : burst.local) {
         const DropReason reason = answer_one(burst, i, world);
         if (reason == kNotDropped)
-            burst.verdict[i] = Verdict::answer;
+            burst.answered.add(i);
         else
             burst.drop(i, reason);
     }

@@ -1,83 +1,99 @@
-// classify: the destination of every IP packet -> service, and the flow's key and hash.
+// classify: the destination of an IP packet -> service, and the flow's key and hash.
 //
-// Exits: burst.flows_v4 and burst.flows_v6 (TCP or UDP of a service; the flow table's bucket is being
-// prefetched), burst.local (ICMP for one of weir's addresses), or a drop.
+// Exits: burst.flows (TCP or UDP of a service; the flow table's bucket is being prefetched), burst.local
+// (ICMP for one of weir's addresses), or a drop.
 #pragma once
 
 #include <algorithm>
 
 #include "dataplane/burst.h"
+#include "dataplane/net/prefetch.h"
 #include "dataplane/packet.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/tables/forwarding_snapshot.h"
 
 namespace weir {
 
+// What classify works with, for one burst.
+struct ClassifyContext {
+    const ForwardingSnapshot& world;
+    const HashKey& flow_hash_key;
+    const FlowTable& flows;
+};
+
 namespace detail {
 
 // One of the port's own addresses, which weir answers for while there is no host interface.
-template <class Family>
-bool is_own_address(const PortRecord& port, const typename Family::Address& address) noexcept {
+template <class F>
+bool is_own_address(const PortRecord& port, const typename F::Address& address) noexcept {
     return std::find(port.addresses.begin(), port.addresses.end(), IpAddress(address)) !=
            port.addresses.end();
 }
 
-// Not a VIP: an echo request to weir's own address is answered, the rest is not weir's to forward.
-template <class Family>
-DropReason classify_other(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
-                          const L4Location& l4, const typename Family::Address& destination) noexcept {
-    if (is_martian_destination(destination)) return DropReason::ip_martian_destination;
-    if (l4.protocol != Family::kIcmp || !is_own_address<Family>(world.ports[index(burst.port)], destination))
-        return DropReason::not_vip;
-    if (l4.fragment) return DropReason::fragment;
-    burst.local.push(i);
-    return kNotDropped;
+// Precondition: check_l4 passed.
+template <class F>
+[[gnu::always_inline]] inline void begin_flow(Burst& burst, std::uint32_t i, const PacketBytes& packet,
+                                              const L4Location& l4, ServiceId service, const HashKey& key,
+                                              const FlowTable& flows) noexcept {
+    const auto blocks = flow_blocks_of(packet, l4, F{});
+    const std::uint64_t hash = blocks.hash(key);
+    FlowBucket* bucket = flows.bucket_of(hash);
+    prefetch(bucket);
+    burst.bucket[i] = bucket;
+    burst.hash[i] = hash;
+    burst.l4_offset[i] = l4.offset;
+    blocks.store(burst.key_of<F>(i));
+    burst.family[i] = F::kFamily;
+    burst.service[i] = service;
+    burst.event[i] = l4.protocol == IpProtocol::tcp
+                         ? kFlowEventOfTcpFlags[packet.at<TcpHeader>(l4.offset).flags]
+                         : FlowEvent::datagram;
+    burst.flows.push(i);
 }
 
-template <class Family>
-DropReason classify_packet(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
-                           const HashKey& flow_hash_key) noexcept {
-    PacketBytes packet = l3_bytes(burst.packet[i]);
-    packet.length = burst.ip_length[i];
-    packet.contiguous = std::min(packet.contiguous, packet.length);
-    const auto& destination = packet.at<typename Family::Header>(0).destination;
-    const std::uint32_t vip = world.services.find_vip(destination);
+// Not a VIP: an echo request to weir's own address is answered, the rest is not weir's to forward.
+template <class F>
+DropReason judge_not_vip(const Burst& burst, const ForwardingSnapshot& world, const L4Location& l4,
+                         const typename F::Address& destination) noexcept {
+    if (is_martian_destination(destination)) return DropReason::ip_martian_destination;
+    if (l4.protocol != F::kIcmp || !is_own_address<F>(world.ports[index(burst.port)], destination))
+        return DropReason::not_vip;
+    return l4.fragment ? DropReason::fragment : kNotDropped;
+}
 
-    L4Location l4;
-    if (const DropReason reason = find_l4(packet, Family{}, l4); reason != kNotDropped) return reason;
-    burst.l4_offset[i] = l4.offset;
-    if (vip == ServiceTable::kNotVip) [[unlikely]]
-        return classify_other<Family>(burst, i, world, l4, destination);
+// The service of a TCP or UDP packet; none for what weir may answer itself.
+template <class F>
+DropReason judge(const Burst& burst, const PacketBytes& packet, const L4Location& l4,
+                 const ClassifyContext& context, ServiceId& service) noexcept {
+    const auto& destination = packet.at<typename F::Header>(0).destination;
+    const std::uint32_t vip = context.world.services.find_vip(destination);
+    if (vip == ServiceTable::kNotVip) return judge_not_vip<F>(burst, context.world, l4, destination);
     if (l4.fragment) return DropReason::fragment;
-    if (l4.protocol != IpProtocol::tcp && l4.protocol != IpProtocol::udp) [[unlikely]] {
-        if (l4.protocol != Family::kIcmp) return DropReason::unknown_protocol;
-        burst.local.push(i);
-        return kNotDropped;
-    }
+    if (l4.protocol == F::kIcmp) return kNotDropped;
+    if (!is_tcp_or_udp(l4.protocol)) return DropReason::unknown_protocol;
     if (const DropReason reason = check_l4(packet, l4); reason != kNotDropped) return reason;
-
-    auto& key = burst.key_of<Family>(i);
-    key = flow_key_of<Family>(packet, l4, burst.tcp_flags[i]);
-    burst.service[i] = world.services.find_service(vip, l4.protocol, key.destination_port.value());
-    if (burst.service[i] == kNoService) return DropReason::no_service;
-    burst.hash[i] = keyed_hash(flow_hash_key, key);
-    return kNotDropped;
+    const std::uint16_t port = packet.at<UdpHeader>(l4.offset).destination.value();
+    service = context.world.services.find_service(vip, l4.protocol, port);
+    return service == kNoService ? DropReason::no_service : kNotDropped;
 }
 
 }  // namespace detail
 
-template <class Family>
-void classify(Burst& burst, const IndexList& packets, IndexList& flows, const ForwardingSnapshot& world,
-              const HashKey& flow_hash_key, const FlowTable& table) noexcept {
-    for (const std::uint32_t i : packets) {
-        const DropReason reason = detail::classify_packet<Family>(burst, i, world, flow_hash_key);
-        if (reason != kNotDropped) [[unlikely]] {
-            burst.drop(i, reason);
-        } else if (burst.service[i] != kNoService) [[likely]] {
-            table.prefetch(burst.hash[i]);
-            flows.push(i);
-        }
-    }
+template <class F>
+void classify(Burst& burst, std::uint32_t i, const ClassifyContext& context) noexcept {
+    PacketBytes packet = l3_bytes(burst.packet[i]);
+    packet.length = burst.ip_length[i];
+    L4Location l4;
+    DropReason reason = find_l4(packet, F{}, l4);
+    burst.l4_offset[i] = l4.offset;
+    ServiceId service = kNoService;
+    if (reason == kNotDropped) reason = detail::judge<F>(burst, packet, l4, context, service);
+    if (reason != kNotDropped)
+        burst.drop(i, reason);
+    else if (service == kNoService)
+        burst.local.push(i);
+    else
+        detail::begin_flow<F>(burst, i, packet, l4, service, context.flow_hash_key, context.flows);
 }
 
 }  // namespace weir

@@ -10,22 +10,21 @@
 namespace weir {
 
 inline void drop(const Burst& burst, WorkerCounters& counters) noexcept {
+    if (burst.dropped.empty()) [[likely]]
+        return;
     std::array<rte_mbuf*, kBurstSize> dropped;
     unsigned count = 0;
-    for (std::uint32_t i = 0; i < burst.size; ++i) {
-        if (burst.verdict[i] != Verdict::drop) [[likely]]
-            continue;
+    burst.dropped.for_each([&](std::uint32_t i) {
         dropped[count++] = burst.packet[i];
         const DropReason reason = burst.reason[i];
         counters.drop(reason);
-        if (reason >= kFirstServiceReason && burst.service[i] != kNoService) {
+        if (reason >= kFirstServiceReason) {
             constexpr auto kFirst = static_cast<std::size_t>(kFirstServiceReason);
-            counters.services.at(index(burst.service[i]))
-                .dropped[static_cast<std::size_t>(reason) - kFirst]
-                .add(1);
+            counters.services[index(burst.service[i])].dropped[static_cast<std::size_t>(reason) - kFirst].add(
+                1);
         }
-    }
-    if (count != 0) rte_pktmbuf_free_bulk(dropped.data(), count);
+    });
+    rte_pktmbuf_free_bulk(dropped.data(), count);
 }
 
 }  // namespace weir

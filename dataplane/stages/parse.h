@@ -1,7 +1,7 @@
-// parse: Ethernet and IP header of every packet.
+// parse: Ethernet and IP header of a packet.
 //
-// Exits: burst.v4 and burst.v6 (a good IP header, for one of our MACs), burst.local (ARP, and IPv6 to a
-// multicast MAC, which can only be neighbour discovery), or a drop.
+// Exits: an IPv4 or IPv6 packet with a good header, for one of our MACs (ip_length is set), a member of
+// burst.local (ARP, and IPv6 to a multicast MAC, which can only be neighbour discovery), or a drop.
 #pragma once
 
 #include "dataplane/burst.h"
@@ -10,6 +10,8 @@
 
 namespace weir {
 
+enum class Parsed : std::uint8_t { ipv4, ipv6, done };
+
 namespace detail {
 
 // A VLAN tag that the device took off the frame (net_af_packet does) counts like one in the frame.
@@ -17,52 +19,76 @@ inline bool has_stripped_tag(const rte_mbuf* packet) noexcept {
     return (packet->ol_flags & (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_QINQ_STRIPPED)) != 0;
 }
 
-template <class Family>
-DropReason parse_ip(Burst& burst, std::uint32_t i, IndexList& list) noexcept {
-    rte_mbuf* packet = burst.packet[i];
-    const auto checksum = packet->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
-    const DropReason reason = check_ip_header(l3_bytes(packet), checksum == RTE_MBUF_F_RX_IP_CKSUM_GOOD,
-                                              Family{}, burst.ip_length[i]);
-    if (reason == kNotDropped) list.push(i);
-    return reason;
+// The device has verified the IPv4 header's checksum.
+inline bool has_good_checksum(const rte_mbuf* packet) noexcept {
+    return (packet->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD;
 }
 
-inline DropReason parse_frame(Burst& burst, std::uint32_t i, const PortRecord& port) noexcept {
+template <class F>
+Parsed parse_ip(Burst& burst, std::uint32_t i) noexcept {
     rte_mbuf* packet = burst.packet[i];
-    if (packet->pkt_len < sizeof(EthernetHeader)) return DropReason::runt_frame;
-    if (packet->data_len < sizeof(EthernetHeader)) return DropReason::segmented;
-    const auto& ethernet = header_at<EthernetHeader>(frame_start(packet));
-    if (ethernet.source.is_multicast() || ethernet.source.is_zero()) return DropReason::bad_source_mac;
-    if (has_stripped_tag(packet)) return DropReason::vlan_tag;
+    std::uint16_t ip_length = 0;
+    const DropReason reason = check_ip_header(l3_bytes(packet), has_good_checksum(packet), F{}, ip_length);
+    if (reason != kNotDropped) [[unlikely]] {
+        burst.drop(i, reason);
+        return Parsed::done;
+    }
+    burst.ip_length[i] = ip_length;
+    return F::kFamily == Family::v4 ? Parsed::ipv4 : Parsed::ipv6;
+}
 
+// ARP, multicast, and what is not for this port.
+inline Parsed parse_other_frame(Burst& burst, std::uint32_t i, bool ours) noexcept {
+    const auto& ethernet = header_at<EthernetHeader>(frame_start(burst.packet[i]));
     const bool multicast = ethernet.destination.is_multicast();
-    const bool ours = ethernet.destination == port.mac || (port.any_destination_mac && !multicast);
+    DropReason reason = DropReason::unknown_ethertype;
     switch (static_cast<EtherType>(ethernet.type.value())) {
         case EtherType::ipv4:
-            return ours ? parse_ip<V4>(burst, i, burst.v4) : DropReason::not_our_mac;
+            reason = DropReason::not_our_mac;
+            break;
         case EtherType::ipv6:
-            if (multicast) return parse_ip<V6>(burst, i, burst.local);
-            return ours ? parse_ip<V6>(burst, i, burst.v6) : DropReason::not_our_mac;
+            reason = multicast ? kNotDropped : DropReason::not_our_mac;
+            if (multicast && parse_ip<V6>(burst, i) == Parsed::done) return Parsed::done;
+            break;
         case EtherType::arp:
-            if (!ours && !multicast) return DropReason::not_our_mac;
-            burst.local.push(i);
-            return kNotDropped;
+            reason = ours || multicast ? kNotDropped : DropReason::not_our_mac;
+            break;
         case EtherType::vlan:
         case EtherType::qinq:
-            return DropReason::vlan_tag;
+            reason = DropReason::vlan_tag;
+            break;
     }
-    return DropReason::unknown_ethertype;
+    if (reason == kNotDropped)
+        burst.local.push(i);
+    else
+        burst.drop(i, reason);
+    return Parsed::done;
 }
 
 }  // namespace detail
 
-inline void parse(Burst& burst, const PortRecord& port) noexcept {
-    for (std::uint32_t i = 0; i < burst.size; ++i) {
-        burst.service[i] = kNoService;
-        const DropReason reason = detail::parse_frame(burst, i, port);
-        if (reason != kNotDropped) [[unlikely]]
-            burst.drop(i, reason);
-    }
+inline Parsed parse(Burst& burst, std::uint32_t i, const PortRecord& port) noexcept {
+    rte_mbuf* packet = burst.packet[i];
+    const auto reject = [&](DropReason reason) {
+        burst.drop(i, reason);
+        return Parsed::done;
+    };
+    if (packet->data_len < sizeof(EthernetHeader)) [[unlikely]]
+        return reject(packet->pkt_len < sizeof(EthernetHeader) ? DropReason::runt_frame
+                                                               : DropReason::segmented);
+    const auto& ethernet = header_at<EthernetHeader>(frame_start(packet));
+    if (ethernet.source.is_multicast() || ethernet.source.is_zero()) [[unlikely]]
+        return reject(DropReason::bad_source_mac);
+    if (detail::has_stripped_tag(packet)) [[unlikely]]
+        return reject(DropReason::vlan_tag);
+
+    const bool ours = ethernet.destination == port.mac ||
+                      (port.any_destination_mac && !ethernet.destination.is_multicast());
+    if (ours && ethernet.type == Be16(static_cast<std::uint16_t>(EtherType::ipv4))) [[likely]]
+        return detail::parse_ip<V4>(burst, i);
+    if (ours && ethernet.type == Be16(static_cast<std::uint16_t>(EtherType::ipv6))) [[likely]]
+        return detail::parse_ip<V6>(burst, i);
+    return detail::parse_other_frame(burst, i, ours);
 }
 
 }  // namespace weir

@@ -9,11 +9,10 @@
 
 namespace weir {
 
-inline void rewrite_dsr(Burst& burst, const IndexList& packets) noexcept {
+inline void rewrite_dsr(const Burst& burst, const IndexList& packets) noexcept {
     for (const std::uint32_t i : packets) {
         // Template: destination and source MAC; the EtherType stays the packet's own.
         std::memcpy(frame_start(burst.packet[i]), burst.backend[i]->header.data(), 2 * sizeof(MacAddress));
-        burst.verdict[i] = Verdict::forward;
     }
 }
 

@@ -59,31 +59,27 @@ constexpr std::uint32_t entropy_label(std::uint64_t flow_entropy) noexcept {
     return static_cast<std::uint32_t>(flow_entropy >> 32) & 0xfffffu;
 }
 
-// Flags and id of the outer IPv4 header; the raw words, as they lie on the wire.
-struct OuterFragmentation {
-    Be16 identification, flags;
-};
-inline OuterFragmentation outer_fragmentation(const Ipv4Header& inner) noexcept {
-    if ((inner.fragment.value() & Ipv4Header::kDontFragment) != 0)
-        return {Be16(0), Be16(Ipv4Header::kDontFragment)};
-    return {inner.identification, Be16(0)};
+// Id, flags and offset of the outer IPv4 header as one word, the way it lies on the wire.
+inline constexpr std::uint32_t kDontFragmentWord = std::uint32_t{Be16(Ipv4Header::kDontFragment).raw()} << 16;
+inline std::uint32_t outer_fragmentation(const Ipv4Header& inner) noexcept {
+    const std::uint32_t word = load32(reinterpret_cast<const std::uint8_t*>(&inner.identification));
+    return (word & kDontFragmentWord) != 0 ? kDontFragmentWord : word & 0xffff;
 }
-inline OuterFragmentation outer_fragmentation(const Ipv6Header&) noexcept {
-    return {Be16(0), Be16(Ipv4Header::kDontFragment)};
-}
+inline std::uint32_t outer_fragmentation(const Ipv6Header&) noexcept { return kDontFragmentWord; }
 
+// What is the packet's in the first eight bytes goes in as one word, and into the sum as one (RFC 1071 2(C)).
 template <class InnerHeader>
 void finish_outer(Ipv4Header& outer, const InnerHeader& inner, std::uint8_t tos, std::uint8_t protocol,
                   std::uint32_t payload, std::uint32_t constant_sum, std::uint64_t /*entropy*/) noexcept {
-    const OuterFragmentation fragmentation = outer_fragmentation(inner);
-    outer.tos = tos;
-    outer.total_length = Be16(static_cast<std::uint16_t>(sizeof(outer) + payload));
-    outer.identification = fragmentation.identification;
-    outer.fragment = fragmentation.flags;
+    const Be16 total_length(static_cast<std::uint16_t>(sizeof(outer) + payload));
+    const std::uint32_t tos_and_length = std::uint32_t{tos} << 8 | std::uint32_t{total_length.raw()} << 16;
+    const std::uint32_t fragmentation = outer_fragmentation(inner);
+    const std::uint64_t first =
+        tos_and_length | Ipv4Header::kVersion4NoOptions | std::uint64_t{fragmentation} << 32;
+    std::memcpy(&outer, &first, sizeof(first));
     outer.protocol = protocol;
-    const ChecksumSum sum = constant_sum + Be16(tos).raw() + outer.total_length.raw() +
-                            outer.identification.raw() + outer.fragment.raw() + Be16(protocol).raw();
-    outer.checksum = checksum_of(sum);
+    outer.checksum =
+        checksum_of(ChecksumSum{constant_sum} + tos_and_length + fragmentation + Be16(protocol).raw());
 }
 
 template <class InnerHeader>
@@ -116,7 +112,7 @@ void finish_gue(std::uint8_t* tunnel, const typename Outer::Header& outer, const
 }  // namespace detail
 
 template <class Mode, class Inner>
-void rewrite_tunnel(Burst& burst, const IndexList& packets, const HashKey& selection_key) noexcept {
+void rewrite_tunnel(const Burst& burst, const IndexList& packets, const HashKey& selection_key) noexcept {
     using Outer = typename Mode::Outer;
     constexpr std::uint32_t kNewLength = sizeof(EthernetHeader) + Mode::kTunnelLength;
     constexpr std::uint32_t kBehindOuter = Mode::kTunnelLength - sizeof(typename Outer::Header);
@@ -124,12 +120,7 @@ void rewrite_tunnel(Burst& burst, const IndexList& packets, const HashKey& selec
     for (const std::uint32_t i : packets) {
         rte_mbuf* packet = burst.packet[i];
         const BackendRecord& backend = *burst.backend[i];
-        trim_frame(packet, sizeof(EthernetHeader) + burst.ip_length[i]);
-        std::uint8_t* frame = replace_front(packet, sizeof(EthernetHeader), kNewLength);
-        if (frame == nullptr) [[unlikely]] {
-            burst.drop(i, DropReason::no_headroom);
-            continue;
-        }
+        std::uint8_t* frame = replace_front(packet, sizeof(EthernetHeader), kNewLength, burst.ip_length[i]);
         std::memcpy(frame, backend.header.data(), kNewLength);
         auto& outer = header_at<typename Outer::Header>(frame + sizeof(EthernetHeader));
         const auto& inner = header_at<typename Inner::Header>(frame + kNewLength);
@@ -140,7 +131,6 @@ void rewrite_tunnel(Burst& burst, const IndexList& packets, const HashKey& selec
         if constexpr (Mode::kIsGue)
             detail::finish_gue<Outer, Inner>(frame + sizeof(EthernetHeader) + sizeof(outer), outer, burst, i,
                                              entropy);
-        burst.verdict[i] = Verdict::forward;
     }
 }
 

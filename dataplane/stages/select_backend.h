@@ -1,6 +1,13 @@
 // select_backend: a known flow goes where it went before; a new one where its pool's Maglev table says.
 //
-// Exits: burst.selected_v4 and burst.selected_v6 (backend and backend_id are set), or the drop `no_backend`.
+// Exits: burst.selected (backend is set), or the drops no_backend, no_neighbor, too_big, segmented and
+// no_headroom.
+//
+// Theory of operation. A first pass looks every flow up in its first bucket, which classify has prefetched,
+// and is done with those that it finds: nearly all. What it misses it puts aside, and has the flow's second
+// bucket and its slot of the Maglev table fetched; a second pass looks those up in full and, if they are new,
+// selects. So no packet waits for memory on its own. A flow's packets are never out of order: an entry that
+// the first pass misses for one of them it misses for all of the burst's.
 //
 // Invariants. A known flow never moves while its backend is in service for the packet's service: the entry's
 // backend is honoured if its record belongs to the service's present pool and is not absent. An entry that is
@@ -27,51 +34,43 @@ struct SelectionContext {
 // An entry has left a flow table (evicted, expired, rebound): its service and backend have one active flow
 // less.
 inline void count_flow_end(WorkerCounters& counters, ServiceId service, BackendId backend) noexcept {
-    counters.services.at(index(service)).active_flows.subtract(1);
-    counters.backends.at(index(backend)).active_flows.subtract(1);
+    counters.services[index(service)].active_flows.subtract(1);
+    counters.backends[index(backend)].active_flows.subtract(1);
 }
 inline void count_flow_begin(WorkerCounters& counters, ServiceId service, BackendId backend) noexcept {
-    counters.services.at(index(service)).active_flows.add(1);
-    counters.backends.at(index(backend)).active_flows.add(1);
+    counters.services[index(service)].active_flows.add(1);
+    counters.backends[index(backend)].active_flows.add(1);
 }
 namespace detail {
 
 // Null unless packets of the service may go to the backend.
-inline const BackendRecord* honoured(const BackendView& view, const ServiceRecord& service,
-                                     BackendId id) noexcept {
-    if (index(id) >= view.size()) return nullptr;
-    const BackendRecord& record = view[id];
-    return record.pool == service.pool && record.state != TrafficState::absent ? &record : nullptr;
-}
-
-inline FlowEvent event_of(const Burst& burst, std::uint32_t i, IpProtocol protocol) noexcept {
-    return protocol == IpProtocol::tcp ? flow_event_of_tcp(burst.tcp_flags[i]) : FlowEvent::datagram;
+inline const BackendRecord* honoured(const ServiceRecord& service, BackendId id) noexcept {
+    const BackendRecord& record = (*service.view)[id];
+    return record.pool == service.pool ? &record : nullptr;  // an absent backend is of no pool
 }
 
 inline void count_new_flow(WorkerCounters& counters, ServiceId service, BackendId backend) noexcept {
-    counters.services.at(index(service)).new_flows.add(1);
-    counters.backends.at(index(backend)).new_flows.add(1);
+    counters.services[index(service)].new_flows.add(1);
+    counters.backends[index(backend)].new_flows.add(1);
 }
 
 // A flow that the table does not know, or whose entry is not honoured (`stale`): the choice of the pool's
-// table, or kNoBackend.
-template <class Family>
-BackendId select_new(Burst& burst, std::uint32_t i, SelectionContext& context, const ServiceRecord& service,
-                     FlowRef stale) noexcept {
-    const auto& key = burst.key_of<Family>(i);
-    const ServiceId service_id = burst.service[i];
-    const BackendId chosen = choose_backend<Family>(context.world, *service.table, key);
+// table, or kNoBackend. `hash` is the selection's.
+inline BackendId select_new(const Burst& burst, std::uint32_t i, const SelectionContext& context,
+                            const PoolTable& pool, std::uint64_t hash, FlowRef stale) noexcept {
+    const ServiceId service = burst.service[i];
+    const BackendId chosen = choose_backend(pool, hash);
     if (stale) {
-        count_flow_end(context.counters, service_id, stale.backend());
+        count_flow_end(context.counters, service, stale.backend());
         context.flows.erase(stale);
     }
     if (chosen == kNoBackend) return chosen;
-    const FlowState state = first_flow_state(event_of(burst, i, key.protocol));
+    const FlowState state = first_flow_state(burst.event[i]);
     if (state == FlowState::none) return chosen;  // a RST or FIN begins nothing
 
-    count_new_flow(context.counters, service_id, chosen);
-    const InsertResult result = context.flows.insert(burst.hash[i], {service_id, chosen}, state, context.now,
-                                                     flow_timeout(state, context.world.timeouts));
+    count_new_flow(context.counters, service, chosen);
+    const InsertResult result = context.flows.insert(burst.hash[i], {service, chosen}, state, context.now,
+                                                     context.world.timeouts[state]);
     if (result.has_removed()) {
         count_flow_end(context.counters, result.removed.service, result.removed.backend);
         if (result.outcome == InsertOutcome::evicted_unconfirmed) context.counters.flow_evictions.add(1);
@@ -80,64 +79,116 @@ BackendId select_new(Burst& burst, std::uint32_t i, SelectionContext& context, c
         context.counters.flow_full.add(1);
     } else {
         context.counters.flow_inserts.add(1);
-        count_flow_begin(context.counters, service_id, chosen);
+        count_flow_begin(context.counters, service, chosen);
     }
     return chosen;
 }
 
-// A flow whose entry is honoured: stays where it is. Only a SYN on a flow that had ended counts as a new one,
-// and goes elsewhere if its backend gets no new flows any more.
-template <class Family>
-BackendId select_known(Burst& burst, std::uint32_t i, SelectionContext& context, const ServiceRecord& service,
-                       const BackendRecord& record, FlowRef entry) noexcept {
-    const FlowEvent event = event_of(burst, i, burst.key_of<Family>(i).protocol);
-    if (reopens_flow(entry.state(), event)) [[unlikely]] {
-        if (record.state == TrafficState::draining)
-            return select_new<Family>(burst, i, context, service, entry);
-        count_new_flow(context.counters, burst.service[i], entry.backend());
+inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
+                                       const ForwardingSnapshot& world) noexcept {
+    const SelectionInput input = world.service_records[index(burst.service[i])].table->input;
+    return burst.family[i] == Family::v4
+               ? selection_hash<V4>(world.selection_key, burst.key_of<V4>(i), input)
+               : selection_hash<V6>(world.selection_key, burst.key_of<V6>(i), input);
+}
+
+// Why a packet cannot go to its backend.
+[[gnu::cold]] inline DropReason obstacle(const Burst& burst, std::uint32_t i,
+                                         const BackendRecord& backend) noexcept {
+    if (!backend.resolved) return DropReason::no_neighbor;
+    if (burst.ip_length[i] > backend.max_packet_length) return DropReason::too_big;
+    return burst.packet[i]->nb_segs > 1 ? DropReason::segmented : DropReason::no_headroom;
+}
+
+// Hands the packet to rewrite, if it can be sent, and counts it for its backend.
+[[gnu::always_inline]] inline void send_to(Burst& burst, std::uint32_t i, const SelectionContext& context,
+                                           const BackendRecord& record, BackendId id) noexcept {
+    const rte_mbuf* packet = burst.packet[i];
+    const std::uint32_t length = burst.ip_length[i];
+    const bool sendable = length <= record.max_packet_length &&
+                          packet->data_off + sizeof(EthernetHeader) >= record.header_length &&
+                          (packet->nb_segs == 1 || context.world.ports[index(record.egress)].can_send_chains);
+    if (!sendable) [[unlikely]]
+        return burst.drop(i, obstacle(burst, i, record));
+    burst.backend[i] = &record;
+    burst.egress_ports |= 1u << index(record.egress);
+    burst.selected_for(record.path, i).push(i);
+    BackendCounters& counters = context.counters.backends[index(id)];
+    counters.packets.add(1);
+    counters.bytes.add(length);
+}
+
+// A new flow, or one whose entry (`stale`) is not honoured.
+[[gnu::noinline]] inline void send_new(Burst& burst, std::uint32_t i, const SelectionContext& context,
+                                       FlowRef stale) noexcept {
+    const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
+    const BackendId backend = select_new(burst, i, context, *service.table, burst.selection[i], stale);
+    if (backend == kNoBackend) [[unlikely]]
+        return burst.drop(i, DropReason::no_backend);
+    send_to(burst, i, context, (*service.view)[backend], backend);
+}
+
+// A SYN on a flow that had ended counts as a new flow, and goes elsewhere if its backend gets no new ones any
+// more.
+[[gnu::noinline]] inline void send_reopened(Burst& burst, std::uint32_t i, const SelectionContext& context,
+                                            const BackendRecord& record, FlowRef entry) noexcept {
+    if (record.state == TrafficState::draining) {
+        burst.selection[i] = selection_hash_of(burst, i, context.world);
+        return send_new(burst, i, context, entry);
     }
-    const FlowState state = next_flow_state(entry.state(), event);
-    context.flows.touch(entry, state, context.now, flow_timeout(state, context.world.timeouts));
-    return entry.backend();
+    const BackendId backend = entry.backend();
+    count_new_flow(context.counters, burst.service[i], backend);
+    const FlowState state = next_flow_state(entry.state(), burst.event[i]);
+    FlowTable::touch(entry, state, context.now, context.world.timeouts[state]);
+    send_to(burst, i, context, record, backend);
+}
+
+// A packet whose flow has an entry stays where that says. False, and nothing is done, if the entry is not
+// honoured.
+[[gnu::always_inline]] inline bool send_known(Burst& burst, std::uint32_t i, const SelectionContext& context,
+                                              FlowRef entry) noexcept {
+    const BackendId backend = entry.backend();
+    const BackendRecord* record = honoured(context.world.service_records[index(burst.service[i])], backend);
+    if (record == nullptr) [[unlikely]]
+        return false;
+    const FlowState before = entry.state();
+    const FlowEvent event = burst.event[i];
+    if (reopens_flow(before, event)) [[unlikely]] {
+        send_reopened(burst, i, context, *record, entry);
+        return true;
+    }
+    const FlowState state = next_flow_state(before, event);
+    FlowTable::touch(entry, state, context.now, context.world.timeouts[state]);
+    send_to(burst, i, context, *record, backend);
+    return true;
+}
+
+// Puts a packet aside whose flow is not in its first bucket.
+[[gnu::noinline]] inline void put_aside(Burst& burst, std::uint32_t i,
+                                        const SelectionContext& context) noexcept {
+    burst.selection[i] = selection_hash_of(burst, i, context.world);
+    context.world.service_records[index(burst.service[i])].table->maglev.prefetch_slot(burst.selection[i]);
+    context.flows.prefetch_second(burst.hash[i]);
+    burst.missed.push(i);
 }
 
 }  // namespace detail
 
-template <class Family>
-void select_backend(Burst& burst, const IndexList& flows, IndexList& selected,
-                    SelectionContext context) noexcept {
-    for (const std::uint32_t i : flows) {
-        const ServiceId service_id = burst.service[i];
-        const ServiceRecord& service = context.world.service_records[index(service_id)];
-        const BackendView& view = context.world.backends[static_cast<std::size_t>(service.mode)];
-        ServiceCounters& service_counters = context.counters.services.at(index(service_id));
-        service_counters.packets.add(1);
-        service_counters.bytes.add(burst.ip_length[i]);
-
-        const FlowRef entry = context.flows.find(burst.hash[i], service_id, context.now);
-        const BackendRecord* record = entry ? detail::honoured(view, service, entry.backend()) : nullptr;
-        const BackendId backend =
-            record != nullptr ? detail::select_known<Family>(burst, i, context, service, *record, entry)
-                              : detail::select_new<Family>(burst, i, context, service, entry);
-        if (backend == kNoBackend) [[unlikely]] {
-            burst.drop(i, DropReason::no_backend);
-            continue;
-        }
-        burst.backend_id[i] = backend;
-        burst.backend[i] = &view[backend];
-        __builtin_prefetch(burst.backend[i]);
-        selected.push(i);
+inline void select_backend(Burst& burst, const SelectionContext& context) noexcept {
+    const SelectionContext fixed = context;  // nothing that is stored below can change it
+    for (const std::uint32_t i : burst.flows) {
+        ServiceCounters& counters = fixed.counters.services[index(burst.service[i])];
+        counters.packets.add(1);
+        counters.bytes.add(burst.ip_length[i]);
+        const FlowRef entry =
+            FlowTable::find_in(*burst.bucket[i], burst.hash[i], burst.service[i], fixed.now);
+        if (!entry || !detail::send_known(burst, i, fixed, entry)) [[unlikely]]
+            detail::put_aside(burst, i, context);
     }
-}
-
-// Packets and bytes of the backends that the burst's forwarded packets go to. After rewrite: what it dropped
-// does not count.
-inline void count_backends(const Burst& burst, const IndexList& selected, WorkerCounters& counters) noexcept {
-    for (const std::uint32_t i : selected) {
-        if (burst.verdict[i] != Verdict::forward) continue;
-        BackendCounters& backend = counters.backends.at(index(burst.backend_id[i]));
-        backend.packets.add(1);
-        backend.bytes.add(burst.ip_length[i]);
+    for (const std::uint32_t i : burst.missed) {
+        const FlowRef entry = context.flows.find(burst.hash[i], burst.service[i], context.now);
+        if (!entry || !detail::send_known(burst, i, context, entry))
+            detail::send_new(burst, i, context, entry);
     }
 }
 

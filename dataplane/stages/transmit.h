@@ -7,6 +7,7 @@
 #include <rte_mbuf.h>
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <span>
 
@@ -16,9 +17,14 @@
 namespace weir {
 
 // What leaves through one port with this burst. Per worker and port.
-class TxBuffer {
+class alignas(64) TxBuffer {
   public:
     void push_forwarded(rte_mbuf* packet) noexcept { packets_[count_++] = packet; }
+    // A whole burst. Precondition: the buffer is empty.
+    void push_forwarded(const std::array<rte_mbuf*, kBurstSize>& packets, std::uint32_t count) noexcept {
+        packets_ = packets;  // of fixed length: a few vector moves
+        count_ = count;
+    }
     void push_answer(rte_mbuf* packet) noexcept {
         answers_ |= std::uint64_t{1} << count_;
         packets_[count_++] = packet;
@@ -43,9 +49,9 @@ class TxBuffer {
     }
 
   private:
-    std::array<rte_mbuf*, kBurstSize> packets_;
     std::uint32_t count_ = 0;
     std::uint64_t answers_ = 0;  // bit i: packets_[i] is an answer of weir's own
+    std::array<rte_mbuf*, kBurstSize> packets_;
     static_assert(kBurstSize <= 64);
 };
 
@@ -53,11 +59,15 @@ class TxBuffer {
 using TxBuffers = std::array<TxBuffer, kMaxPorts>;
 
 inline void transmit(const Burst& burst, TxBuffers& buffers) noexcept {
+    const bool all_forwarded = burst.dropped.empty() && burst.answered.empty();
+    if (all_forwarded && std::has_single_bit(burst.egress_ports)) [[likely]]
+        return buffers[static_cast<std::size_t>(std::countr_zero(burst.egress_ports))].push_forwarded(
+            burst.packet, burst.size);
     for (std::uint32_t i = 0; i < burst.size; ++i) {
-        if (burst.verdict[i] == Verdict::forward)
-            buffers[index(burst.backend[i]->egress)].push_forwarded(burst.packet[i]);
-        else if (burst.verdict[i] == Verdict::answer)
+        if (burst.answered.has(i))
             buffers[index(burst.port)].push_answer(burst.packet[i]);
+        else if (!burst.dropped.has(i))
+            buffers[index(burst.backend[i]->egress)].push_forwarded(burst.packet[i]);
     }
 }
 

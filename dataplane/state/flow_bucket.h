@@ -25,7 +25,7 @@ struct FlowOwner {
 };
 
 struct alignas(64) FlowBucket {
-    static constexpr unsigned kSlots = 5;
+    static constexpr unsigned kSlots = 5, kAllSlots = (1u << kSlots) - 1;
     static constexpr std::uint16_t kOverflowSaturated = 0xffff;
 
     std::uint32_t tags[kSlots];
@@ -42,6 +42,19 @@ struct alignas(64) FlowBucket {
 
     [[nodiscard]] FlowState state(unsigned slot) const noexcept { return FlowState(words[slot] & 0xf); }
     [[nodiscard]] bool is_empty(unsigned slot) const noexcept { return (words[slot] & 0xf) == 0; }
+    // Bit i: slot i has an entry.
+    [[nodiscard]] unsigned occupied() const noexcept {
+        unsigned mask = 0;
+        for (unsigned slot = 0; slot < kSlots; ++slot) mask |= unsigned{!is_empty(slot)} << slot;
+        return mask;
+    }
+    // Bit i: slot i has an entry that is past its deadline.
+    [[nodiscard]] unsigned expired(Tick now) const noexcept {
+        unsigned mask = 0;
+        for (unsigned slot = 0; slot < kSlots; ++slot)
+            mask |= unsigned{scaled_ticks_left(slot, now) <= 0} << slot;
+        return mask & occupied();
+    }
     [[nodiscard]] bool is_displaced(unsigned slot) const noexcept { return (displaced >> slot & 1) != 0; }
     // Ticks until the deadline, times 256. Right while |deadline - now| < 2^23 ticks (36 h).
     [[nodiscard]] std::int32_t scaled_ticks_left(unsigned slot, Tick now) const noexcept {
@@ -70,7 +83,7 @@ struct alignas(64) FlowBucket {
         displaced = static_cast<std::uint8_t>((displaced & ~(1u << slot)) | unsigned{value} << slot);
     }
 
-    static constexpr unsigned kDeadlineShift = 8;
+    static constexpr unsigned kDeadlineShift = FlowTimeout::kScale;
     static constexpr std::uint32_t kDeadlineMask = 0xffff'ff00;
 };
 static_assert(sizeof(FlowBucket) == 64 && alignof(FlowBucket) == 64);

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -52,6 +53,14 @@ inline constexpr std::size_t kFlowEvents = 5;
     return FlowEvent::segment;
 }
 
+// The same for every value of the flags' byte.
+inline constexpr std::array<FlowEvent, 256> kFlowEventOfTcpFlags = [] {
+    std::array<FlowEvent, 256> events{};
+    for (std::size_t flags = 0; flags < events.size(); ++flags)
+        events[flags] = flow_event_of_tcp(static_cast<std::uint8_t>(flags));
+    return events;
+}();
+
 // State of the entry that a flow's first packet makes; none: forward it, but make no entry.
 [[nodiscard]] constexpr FlowState first_flow_state(FlowEvent event) noexcept {
     switch (event) {
@@ -70,7 +79,7 @@ inline constexpr std::size_t kFlowEvents = 5;
 
 namespace flow_state {
 
-using Row = std::array<FlowState, kFlowEvents>;
+using Row = std::array<FlowState, std::bit_ceil(kFlowEvents)>;  // a row is found by a shift
 
 consteval std::array<Row, kFlowStates> make_transitions() noexcept {
     using enum FlowState;
@@ -134,5 +143,21 @@ inline constexpr std::array<Row, kFlowStates> kTransitions = make_transitions();
     }
     return 0;
 }
+
+// flow_timeout() of every value that an entry's four bits can have.
+class TimeoutTable {
+  public:
+    constexpr TimeoutTable() noexcept = default;
+    explicit constexpr TimeoutTable(const FlowTimeouts& timeouts) noexcept {
+        for (std::size_t state = 0; state < kFlowStates; ++state)
+            by_state_[state] = flow_timeout(static_cast<FlowState>(state), timeouts);
+    }
+    [[nodiscard]] constexpr const FlowTimeout& operator[](FlowState state) const noexcept {
+        return by_state_[static_cast<std::size_t>(state)];
+    }
+
+  private:
+    std::array<FlowTimeout, 16> by_state_{};
+};
 
 }  // namespace weir

@@ -8,7 +8,8 @@ constexpr unsigned kNone = FlowBucket::kSlots;
 
 FlowTable::FlowTable(std::span<std::byte> memory) noexcept
     : buckets_(reinterpret_cast<FlowBucket*>(memory.data())),
-      bucket_count_(static_cast<std::uint32_t>(memory.size() / sizeof(FlowBucket))) {
+      bucket_count_(static_cast<std::uint32_t>(memory.size() / sizeof(FlowBucket))),
+      crowded_(capacity() * kCrowded / 100) {
     assert(reinterpret_cast<std::uintptr_t>(memory.data()) % alignof(FlowBucket) == 0);
     assert(memory.size() >= sizeof(FlowBucket) && memory.size() / sizeof(FlowBucket) <= 0xffff'ffff);
 }
@@ -21,16 +22,22 @@ InsertResult FlowTable::insert_elsewhere(std::uint32_t first, std::uint32_t tag,
         result.entry = put(at, slot, at != first, tag);
         return true;
     };
-    if (placed(second, vacate(second, now, result))) return result;
-    if (entries_ * 100 < capacity() * kDisplaceBelow) {
+    if (const Room room = room_in(buckets_[second], now); room.is_free()) {
+        placed(second, vacate(second, room, result));
+        return result;
+    }
+    if (!is_crowded()) {
         for (const bool deeper : {false, true}) {
             if (placed(first, displace(first, now, deeper, result))) return result;
             if (placed(second, displace(second, now, deeper, result))) return result;
         }
     }
-    std::uint32_t at = first;
-    const unsigned slot = evict(first, second, now, result, at);
-    if (!placed(at, slot)) result.outcome = InsertOutcome::full;
+    const Room here = room_in(buckets_[first], now), there = room_in(buckets_[second], now);
+    const bool in_second = there.cost < here.cost;
+    if (const Room room = in_second ? there : here; room.is_unconfirmed())
+        placed(in_second ? second : first, vacate(in_second ? second : first, room, result));
+    else
+        result.outcome = InsertOutcome::full;
     return result;
 }
 
@@ -42,9 +49,13 @@ unsigned FlowTable::displace(std::uint32_t from, Tick now, bool deeper, InsertRe
     for (unsigned slot = 0; slot < FlowBucket::kSlots; ++slot) {
         const std::uint32_t to = other_bucket(from, buckets_[from].tags[slot]);
         if (!may_move(from, to)) continue;
-        const unsigned room = deeper ? displace(to, now, false, result) : vacate(to, now, result);
-        if (room == kNone) continue;
-        move(from, slot, to, room);
+        unsigned place = kNone;
+        if (deeper)
+            place = displace(to, now, false, result);
+        else if (const Room room = room_in(buckets_[to], now); room.is_free())
+            place = vacate(to, room, result);
+        if (place == kNone) continue;
+        move(from, slot, to, place);
         return slot;
     }
     return kNone;
@@ -58,29 +69,6 @@ void FlowTable::move(std::uint32_t from, unsigned slot, std::uint32_t to, unsign
     moved.bucket_->backends[to_slot] = source.backends[slot];
     moved.bucket_->words[to_slot] = word;
     remove(from, slot);
-}
-
-// Removes the unconfirmed entry of two buckets whose deadline is the earliest; says where, or kSlots.
-unsigned FlowTable::evict(std::uint32_t first, std::uint32_t second, Tick now, InsertResult& result,
-                          std::uint32_t& at) noexcept {
-    unsigned victim = kNone;
-    std::int32_t least = 0;
-    for (const std::uint32_t candidate : {first, second}) {
-        const FlowBucket& bucket = buckets_[candidate];
-        for (unsigned slot = 0; slot < FlowBucket::kSlots; ++slot) {
-            if (is_confirmed(bucket.state(slot))) continue;
-            const std::int32_t left = bucket.scaled_ticks_left(slot, now);
-            if (victim != kNone && left >= least) continue;
-            least = left;
-            victim = slot;
-            at = candidate;
-        }
-    }
-    if (victim == kNone) return kNone;
-    result.outcome = InsertOutcome::evicted_unconfirmed;
-    result.removed = buckets_[at].owner(victim);
-    remove(at, victim);
-    return victim;
 }
 
 }  // namespace weir

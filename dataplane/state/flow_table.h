@@ -17,12 +17,13 @@
 // What it then gets is the backend of another flow of the same service.
 //
 // Making room, in this order:
-//   1. a free or expired slot in the first bucket, then in the second;
-//   2. below `kDisplaceBelow` percent of load, displacement: some entry of either moves to its own other
-//   bucket,
+//   1. a free or expired slot in the first bucket; in a crowded table (kCrowded) else the unconfirmed entry
+//      with the earliest deadline there;
+//   2. a free or expired slot in the second bucket;
+//   3. unless the table is crowded, displacement: some entry of either bucket moves to its own other bucket,
 //      if need be after one there has moved on in the same way (at most 60 other lines looked at);
-//   3. eviction of the unconfirmed entry with the earliest deadline in either bucket;
-//   4. nothing: `full`. The caller forwards by hash and counts.
+//   4. eviction of the unconfirmed entry with the earliest deadline in either bucket;
+//   5. nothing: `full`. The caller forwards by hash and counts.
 // Confirmed entries are never evicted: a flood of first packets costs established flows nothing.
 //
 // An entry at or past its deadline is a miss, swept or not. Deadlines are 24 bits: a sweep must come round at
@@ -42,8 +43,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "dataplane/ids.h"
+#include "dataplane/net/prefetch.h"
 #include "dataplane/state/flow_bucket.h"
 #include "dataplane/state/flow_clock.h"
 #include "dataplane/state/flow_state.h"
@@ -86,14 +89,14 @@ struct InsertResult {
     }
 };
 
+// For sweep(): only entries past their deadline go.
+struct NobodyIsGone {};
+
 class FlowTable {
   public:
-    // Beyond it a search for room would mostly be in vain, and a flood must not make every packet dear.
-    static constexpr std::uint64_t kDisplaceBelow = 90;  // percent of capacity
-    // A deadline is written again only when it moves by this part of its timeout: known flows then leave
-    // their cache line clean. A flow is forgotten after (1 - 1/16) to 1 timeout of silence.
-    static constexpr TickCount kRefreshPart = 16;
-
+    // Percent of capacity. From here on a search for room would mostly be in vain, and a flood must not make
+    // every packet dear: a new flow looks no further than for an unconfirmed entry of its first bucket.
+    static constexpr std::uint64_t kCrowded = 90;
     [[nodiscard]] static constexpr std::size_t bytes_for(std::uint64_t flows) noexcept {
         const std::uint64_t buckets = (flows + FlowBucket::kSlots - 1) / FlowBucket::kSlots;
         return static_cast<std::size_t>(buckets == 0 ? 1 : buckets) * sizeof(FlowBucket);
@@ -105,17 +108,29 @@ class FlowTable {
     FlowTable(const FlowTable&) = delete;
     FlowTable& operator=(const FlowTable&) = delete;
 
-    void prefetch(std::uint64_t hash) const noexcept { __builtin_prefetch(&buckets_[first_bucket(hash)]); }
+    // A flow's first bucket, for prefetch() and find_in().
+    [[nodiscard]] FlowBucket* bucket_of(std::uint64_t hash) const noexcept {
+        return &buckets_[first_bucket(hash)];
+    }
 
+    // For a flow that find_in() has not found: where else it may lie, or be put.
+    [[gnu::always_inline]] void prefetch_second(std::uint64_t hash) const noexcept {
+        const std::uint32_t at = first_bucket(hash);
+        if (buckets_[at].overflow != 0 || buckets_[at].occupied() == FlowBucket::kAllSlots)
+            prefetch(&buckets_[other_bucket(at, tag_of(hash))]);
+    }
+
+    // The live entry of a flow if it lies in its first bucket, as 19 of 20 do at half load.
+    [[nodiscard]] static FlowRef find_in(FlowBucket& first, std::uint64_t hash, ServiceId service,
+                                         Tick now) noexcept {
+        return pick(first, match_tags(first, tag_of(hash)) & ~unsigned{first.displaced}, service, now);
+    }
     // The live entry of a flow, or none.
     [[nodiscard]] FlowRef find(std::uint64_t hash, ServiceId service, Tick now) const noexcept {
+        if (const FlowRef found = find_in(*bucket_of(hash), hash, service, now)) return found;
         const std::uint32_t tag = tag_of(hash);
         const std::uint32_t at = first_bucket(hash);
-        FlowBucket& first = buckets_[at];
-        if (const FlowRef found =
-                pick(first, match_tags(first, tag) & ~unsigned{first.displaced}, service, now))
-            return found;
-        if (first.overflow == 0) [[likely]]
+        if (buckets_[at].overflow == 0) [[likely]]
             return {};
         FlowBucket& second = buckets_[other_bucket(at, tag)];
         return pick(second, match_tags(second, tag) & second.displaced, service, now);
@@ -124,30 +139,29 @@ class FlowTable {
     // Precondition: state is not none, timeout at most kMaxTimeoutTicks, and find() has said that there is no
     // such entry.
     InsertResult insert(std::uint64_t hash, FlowOwner owner, FlowState state, Tick now,
-                        TickCount timeout) noexcept {
+                        const FlowTimeout& timeout) noexcept {
         const std::uint32_t at = first_bucket(hash);
         InsertResult result{InsertOutcome::placed, {}, {}};
-        if (const unsigned slot = vacate(at, now, result); slot != FlowBucket::kSlots) [[likely]]
-            result.entry = put(at, slot, false, tag_of(hash));
+        const Room room = room_in(buckets_[at], now);
+        if (room.is_free() || (room.is_unconfirmed() && is_crowded())) [[likely]]
+            result.entry = put(at, vacate(at, room, result), false, tag_of(hash));
         else
             result = insert_elsewhere(at, tag_of(hash), now);
         if (result.entry) {
             FlowBucket& bucket = *result.entry.bucket_;
-            bucket.set_state(result.entry.slot_, state, now + timeout);
+            bucket.set_state(result.entry.slot_, state, now + timeout.ticks());
             bucket.set_owner(result.entry.slot_, owner);
         }
         return result;
     }
 
-    // A packet of the flow: its state, and the deadline now + timeout (kRefreshPart).
-    void touch(FlowRef entry, FlowState state, Tick now, TickCount timeout) noexcept {
+    // A packet of the flow: its state, and a deadline that is, about, now + timeout (FlowTimeout).
+    static void touch(FlowRef entry, FlowState state, Tick now, const FlowTimeout& timeout) noexcept {
         FlowBucket& bucket = *entry.bucket_;
-        const auto wanted = static_cast<std::int32_t>(timeout << FlowBucket::kDeadlineShift);
-        const std::int32_t later = wanted - bucket.scaled_ticks_left(entry.slot_, now);
-        const auto slack = static_cast<std::int32_t>(timeout / kRefreshPart << FlowBucket::kDeadlineShift);
-        // later < 0: a reload has shortened the timeout.
-        if (later >= 0 && later < slack && bucket.state(entry.slot_) == state) return;
-        bucket.set_state(entry.slot_, state, now + timeout);
+        const bool fresh = timeout.is_fresh(bucket.scaled_ticks_left(entry.slot_, now));
+        if (fresh && bucket.state(entry.slot_) == state) [[likely]]
+            return;
+        bucket.set_state(entry.slot_, state, now + timeout.ticks());
     }
 
     // Gives the flow to another backend.
@@ -169,11 +183,16 @@ class FlowTable {
             const std::uint32_t at = cursor_;
             FlowBucket& bucket = buckets_[at];
             // The line after next, as the hardware's own prefetcher stops at page ends.
-            __builtin_prefetch(&buckets_[at + 2 < bucket_count_ ? at + 2 : 0]);
-            for (unsigned slot = 0; slot < FlowBucket::kSlots; ++slot) {
-                if (bucket.is_empty(slot)) continue;
+            prefetch(&buckets_[at + 2 < bucket_count_ ? at + 2 : 0]);
+            unsigned leaving = bucket.expired(now);
+            if constexpr (!std::is_same_v<std::remove_cvref_t<IsGone>, NobodyIsGone>)
+                for (unsigned left = bucket.occupied(); left != 0; left &= left - 1) {
+                    const auto slot = static_cast<unsigned>(__builtin_ctz(left));
+                    leaving |= unsigned{is_gone(bucket.owner(slot))} << slot;
+                }
+            for (; leaving != 0; leaving &= leaving - 1) {
+                const auto slot = static_cast<unsigned>(__builtin_ctz(leaving));
                 const FlowOwner owner = bucket.owner(slot);
-                if (bucket.is_live(slot, now) && !is_gone(owner)) continue;
                 remove(at, slot);
                 on_removed(owner);
             }
@@ -213,21 +232,41 @@ class FlowTable {
         return {};
     }
 
-    // A slot of the bucket that is empty, if need be by removing an expired entry (told in `result`); kSlots
-    // if there is none.
-    unsigned vacate(std::uint32_t at, Tick now, InsertResult& result) noexcept {
-        const FlowBucket& bucket = buckets_[at];
-        unsigned expired = FlowBucket::kSlots;
-        for (unsigned slot = 0; slot < FlowBucket::kSlots; ++slot) {
-            if (bucket.is_empty(slot)) return slot;
-            if (!bucket.is_live(slot, now)) expired = slot;
+    // The slot of a bucket that is easiest to have. In one number, less is better: 0 empty, 8 expired, the
+    // scaled time that an unconfirmed entry has left, none; and in the low three bits the slot.
+    struct Room {
+        std::uint32_t cost;
+        static constexpr std::uint32_t kExpired = 8, kLive = 256, kNone = 0xffff'ffff;
+
+        [[nodiscard]] unsigned slot() const noexcept { return cost & 7; }
+        [[nodiscard]] bool is_free() const noexcept { return cost < kLive; }  // empty or expired
+        [[nodiscard]] bool is_empty() const noexcept { return cost < kExpired; }
+        [[nodiscard]] bool is_unconfirmed() const noexcept { return cost >= kLive && cost != kNone; }
+    };
+    // Without a branch: in a table under attack no slot's state can be predicted.
+    [[nodiscard]] static Room room_in(const FlowBucket& bucket, Tick now) noexcept {
+        std::uint32_t best = Room::kNone;
+        for (std::uint32_t slot = 0; slot < FlowBucket::kSlots; ++slot) {
+            const std::int32_t left = bucket.scaled_ticks_left(slot, now);
+            const std::uint32_t live =
+                is_confirmed(bucket.state(slot)) ? Room::kNone : static_cast<std::uint32_t>(left) | slot;
+            std::uint32_t cost = left > 0 ? live : Room::kExpired | slot;
+            cost = bucket.is_empty(slot) ? slot : cost;
+            best = cost < best ? cost : best;
         }
-        if (expired == FlowBucket::kSlots) return expired;
-        result.outcome = InsertOutcome::replaced_expired;
-        result.removed = bucket.owner(expired);
-        remove(at, expired);
-        return expired;
+        return {best};
     }
+    // Makes the room empty, and tells in `result` what had to go. Precondition: there is any.
+    unsigned vacate(std::uint32_t at, Room room, InsertResult& result) noexcept {
+        if (!room.is_empty()) {
+            result.outcome =
+                room.is_free() ? InsertOutcome::replaced_expired : InsertOutcome::evicted_unconfirmed;
+            result.removed = buckets_[at].owner(room.slot());
+            remove(at, room.slot());
+        }
+        return room.slot();
+    }
+    [[nodiscard]] bool is_crowded() const noexcept { return entries_ >= crowded_; }
 
     // The bookkeeping of an entry's arrival in an empty slot and of its leaving.
     FlowRef put(std::uint32_t at, unsigned slot, bool displaced, std::uint32_t tag) noexcept {
@@ -259,14 +298,12 @@ class FlowTable {
         return from != to && !(from >= cursor_ && to < cursor_);
     }
     void move(std::uint32_t from, unsigned slot, std::uint32_t to, unsigned to_slot) noexcept;
-    unsigned evict(std::uint32_t first, std::uint32_t second, Tick now, InsertResult& result,
-                   std::uint32_t& at) noexcept;
-
     FlowBucket* buckets_;
     std::uint32_t bucket_count_;
     std::uint32_t cursor_ = 0;  // the bucket that sweep() visits next
     std::uint64_t sweeps_ = 0;
     std::uint64_t entries_ = 0;
+    std::uint64_t crowded_;  // entries from which on kCrowded is reached
 };
 
 }  // namespace weir

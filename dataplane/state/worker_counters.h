@@ -1,16 +1,18 @@
 // What one worker counts. One writer: that worker. The control core reads and sums over workers.
 //
-// Counters by service and by backend lie in chunks of 1,024 ids that the control core allocates *before* it
-// publishes a snapshot that has such ids (ensure_*), so that a worker finds every counter it can need and
-// never allocates. Chunks are never freed while the worker lives: an id keeps its counters, also over a
-// removal.
+// Counters by service and by backend lie in one array each, as long as there can be ids. Its memory is only
+// reserved; the control core makes those of an id exist *before* it publishes a snapshot that has the id
+// (ensure), so that a worker finds every counter it can need, by one addition, and takes no page fault. An id
+// keeps its counters, also over a removal.
 //
 // Accounting (DESIGN.md section 10): received = forwarded + answered + punted + sum(dropped), exactly, once
 // the worker's transmit buffers are empty.
 #pragma once
 
 #include <array>
+#include <cstdlib>
 #include <memory>
+#include <type_traits>
 
 #include "dataplane/ids.h"
 #include "dataplane/net/drop_reason.h"
@@ -33,25 +35,30 @@ struct BackendCounters {
     Counter active_flows;
 };
 
-// Fixed table of lazily allocated chunks; lookup is two loads.
+// T by id. Reserves the memory for kIds of them and touches only what is made to exist.
 template <class T, std::uint32_t kIds>
-class CounterChunks {
+class CounterArray {
   public:
-    static constexpr std::uint32_t kPerChunk = 1024;
+    CounterArray() : cells_(static_cast<T*>(std::aligned_alloc(64, (kIds * sizeof(T) + 63) / 64 * 64))) {
+        if (!cells_) std::abort();  // address space, not memory: there is no going on
+    }
 
-    // Control core, before it publishes: makes room for ids below `ids`.
-    void ensure(std::uint32_t ids) {
-        for (std::uint32_t chunk = 0; chunk * kPerChunk < ids; ++chunk)
-            if (!chunks_[chunk]) chunks_[chunk] = std::make_unique<std::array<T, kPerChunk>>();
+    // Control core, before it publishes: makes those of ids below `ids` exist.
+    void ensure(std::uint32_t ids) noexcept {
+        for (; existing_ < ids; ++existing_) std::construct_at(&cells_.get()[existing_]);
     }
     // Precondition: ensured.
-    [[nodiscard]] T& at(std::uint32_t id) const noexcept {
-        return (*chunks_[id / kPerChunk])[id % kPerChunk];
-    }
-    [[nodiscard]] bool has(std::uint32_t id) const noexcept { return chunks_[id / kPerChunk] != nullptr; }
+    [[nodiscard]] T& operator[](std::uint32_t id) const noexcept { return cells_.get()[id]; }
+    // Control core.
+    [[nodiscard]] bool has(std::uint32_t id) const noexcept { return id < existing_; }
 
   private:
-    std::array<std::unique_ptr<std::array<T, kPerChunk>>, (kIds + kPerChunk) / kPerChunk> chunks_;
+    static_assert(std::is_trivially_destructible_v<T>);
+    struct Free {
+        void operator()(T* cells) const noexcept { std::free(cells); }
+    };
+    std::unique_ptr<T, Free> cells_;
+    std::uint32_t existing_ = 0;
 };
 
 struct alignas(64) WorkerCounters {
@@ -68,8 +75,8 @@ struct alignas(64) WorkerCounters {
     Counter busy_tsc, idle_tsc;   // TSC cycles of loops with and without a packet
     Counter snapshot_generation;  // of the snapshot that this worker uses
 
-    CounterChunks<ServiceCounters, kMaxServices> services;
-    CounterChunks<BackendCounters, kMaxBackends> backends;
+    CounterArray<ServiceCounters, kMaxServices> services;
+    CounterArray<BackendCounters, kMaxBackends> backends;
 
     void drop(DropReason reason) noexcept { dropped[static_cast<std::size_t>(reason)].add(1); }
 };

@@ -27,20 +27,26 @@ enum class TrafficState : std::uint8_t {
     draining,  // removed, or of weight 0: known flows pass, no new ones
 };
 
+// Which of rewrite's loops a packet to the backend goes through: the mode and, of a tunnel, the family of the
+// outer header.
+enum class RewritePath : std::uint8_t { dsr, ipip_v4, ipip_v6, gue_v4, gue_v6 };
+inline constexpr std::size_t kRewritePaths = 5;
+
 struct alignas(64) BackendRecord {
-    PoolId pool;
-    TrafficState state;
-    ForwardingMode mode;
-    Family outer_family;
-    PortId egress;
-    bool resolved;                // a next hop's MAC is known
-    std::uint8_t header_length;   // of `header`: Ethernet and, if tunnelled, the outer headers
-    std::uint16_t max_ip_length;  // longest IP packet (outer, if tunnelled) that fits the egress port's MTU
-    std::uint32_t outer_sum;      // one's-complement sum of the outer IPv4 header's constant words
+    PoolId pool = kNoPool;  // kNoPool exactly if the state is absent
+    TrafficState state = TrafficState::absent;
+    ForwardingMode mode{};
+    RewritePath path{};
+    PortId egress{};
+    bool resolved = false;           // a next hop's MAC is known
+    std::uint8_t header_length = 0;  // of `header`: Ethernet and, if tunnelled, the outer headers
+    // Longest IP packet that, with the tunnel's headers, fits the egress port's MTU; 0 while not resolved.
+    std::uint16_t max_packet_length = 0;
+    std::uint32_t outer_sum = 0;  // one's-complement sum of the outer IPv4 header's constant words
     // Ethernet header, then the outer IP, UDP and GUE headers with every constant field filled in. Lengths,
     // TOS or class, DF and id, protocol, flow label, UDP source port and checksums are the packet's
     // (stages/rewrite_*.h).
-    std::array<std::uint8_t, 112> header;
+    std::array<std::uint8_t, 112> header{};
 };
 static_assert(sizeof(BackendRecord) == 128, "two cache lines, IPv4 modes touch only the first");
 static_assert(offsetof(BackendRecord, header) == 16);
@@ -49,26 +55,29 @@ inline constexpr std::uint32_t kBackendsPerChunk = 1024;
 using BackendChunk = std::array<BackendRecord, kBackendsPerChunk>;
 
 // All backends as one mode's services see them. Chunks are shared between snapshots as long as nothing in
-// them changes.
+// them changes. Total: an id that the world does not know has a record, an absent one.
 class BackendView {
   public:
-    BackendView() = default;
-    explicit BackendView(std::vector<std::shared_ptr<const BackendChunk>> chunks)
-        : chunks_(std::move(chunks)) {
-        for (const auto& chunk : chunks_) direct_.push_back(chunk.get());
+    BackendView() noexcept { direct_.fill(&kAbsent); }
+    explicit BackendView(std::vector<std::shared_ptr<const BackendChunk>> chunks) : BackendView() {
+        chunks_ = std::move(chunks);
+        for (std::size_t i = 0; i < chunks_.size(); ++i) direct_[i] = chunks_[i].get();
     }
-    // Precondition: the id is below size().
+    // Precondition: the id has at most 20 bits, as all that an entry of the flow table can hold.
     [[nodiscard]] const BackendRecord& operator[](BackendId id) const noexcept {
         return (*direct_[index(id) / kBackendsPerChunk])[index(id) % kBackendsPerChunk];
     }
-    [[nodiscard]] std::size_t size() const noexcept { return direct_.size() * kBackendsPerChunk; }
     [[nodiscard]] const std::vector<std::shared_ptr<const BackendChunk>>& chunks() const noexcept {
         return chunks_;
     }
 
   private:
-    std::vector<const BackendChunk*> direct_;
+    static constexpr std::size_t kChunks = (kMaxBackends + 1) / kBackendsPerChunk;
+    static const BackendChunk kAbsent;
+
+    std::array<const BackendChunk*, kChunks> direct_;
     std::vector<std::shared_ptr<const BackendChunk>> chunks_;
 };
+inline const BackendChunk BackendView::kAbsent{};
 
 }  // namespace weir

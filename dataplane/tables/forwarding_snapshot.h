@@ -13,7 +13,7 @@
 #include "dataplane/ids.h"
 #include "dataplane/net/address.h"
 #include "dataplane/net/aes_hash.h"
-#include "dataplane/state/flow_clock.h"
+#include "dataplane/state/flow_state.h"
 #include "dataplane/tables/backend_table.h"
 #include "dataplane/tables/maglev_table.h"
 #include "dataplane/tables/service_table.h"
@@ -32,10 +32,10 @@ struct PoolTable {
 };
 
 struct ServiceRecord {
-    PoolId pool;
-    ForwardingMode mode;               // chooses the BackendView
-    const PoolTable* table = nullptr;  // null: no such service
-    std::shared_ptr<const PoolTable> owner;
+    PoolId pool = kNoPool;
+    ForwardingMode mode{};
+    const BackendView* view = nullptr;  // the mode's, in the same snapshot
+    const PoolTable* table = nullptr;   // kept alive by ForwardingSnapshot::pools; null: no such service
 };
 
 // What weir answers on a port, and with which MAC it sends.
@@ -50,7 +50,7 @@ struct PortRecord {
 struct ForwardingSnapshot {
     std::uint64_t generation = 0;
     HashKey selection_key = HashKey::zero();
-    FlowTimeouts timeouts{};
+    TimeoutTable timeouts;
     ServiceTable services;
     std::vector<ServiceRecord> service_records;  // by ServiceId
     std::array<BackendView, kForwardingModes> backends;

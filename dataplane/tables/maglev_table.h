@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "dataplane/net/aes_hash.h"
+#include "dataplane/net/prefetch.h"
 
 namespace weir {
 
@@ -49,8 +50,8 @@ class MaglevTable {
     [[nodiscard]] std::uint32_t slot_of(std::uint64_t hash) const noexcept {
         return static_cast<std::uint32_t>(((hash & 0xffff'ffffu) * slots_.size()) >> 32);
     }
-    void prefetch(std::uint64_t hash) const noexcept {
-        if (!slots_.empty()) __builtin_prefetch(&slots_[slot_of(hash)]);
+    [[gnu::always_inline]] void prefetch_slot(std::uint64_t hash) const noexcept {
+        if (!slots_.empty()) prefetch(&slots_[slot_of(hash)]);
     }
     [[nodiscard]] std::span<const std::uint16_t> slots() const noexcept { return slots_; }
     // FNV-1a over M and the slots: equal on two appliances exactly if their tables are. Exported as a metric.

@@ -19,11 +19,8 @@ template <class Family>
 }
 
 // kNoBackend if none may get new flows.
-template <class Family>
-[[nodiscard]] BackendId choose_backend(const ForwardingSnapshot& world, const PoolTable& pool,
-                                       const typename Family::Key& flow) noexcept {
-    const std::uint32_t member =
-        pool.maglev.lookup(selection_hash<Family>(world.selection_key, flow, pool.input));
+[[nodiscard]] inline BackendId choose_backend(const PoolTable& pool, std::uint64_t selection_hash) noexcept {
+    const std::uint32_t member = pool.maglev.lookup(selection_hash);
     return member == MaglevTable::kNoMember ? kNoBackend : pool.members[member];
 }
 

@@ -1,42 +1,15 @@
 #include "dataplane/tables/service_table.h"
 
 #include <algorithm>
-#include <bit>
 #include <map>
 #include <tuple>
 
 namespace weir {
 namespace {
 
-// Fibonacci hashing; the upper half, as the lower bits of a product do not depend on the upper ones of its
-// factor.
-std::size_t spread(std::uint64_t value) noexcept {
-    return static_cast<std::size_t>((value * 0x9e37'79b9'7f4a'7c15) >> 32);
-}
-std::size_t hash_of(Ipv4Address address) noexcept { return spread(address.bits.raw()); }
-std::size_t hash_of(const Ipv6Address& address) noexcept {
-    const auto [high, low] = std::bit_cast<std::array<std::uint64_t, 2>>(address);
-    return spread(spread(high) + low);
-}
-
-// The slot that holds the address, or the empty one where it would lie. Precondition: some slot is empty.
-template <class Slots, class Address>
-std::size_t probe(const Slots& slots, const Address& address) noexcept {
-    const std::size_t mask = slots.size() - 1;
-    std::size_t at = hash_of(address) & mask;
-    while (slots[at].vip != ServiceTable::kNotVip && slots[at].address != address) at = (at + 1) & mask;
-    return at;
-}
-
-template <class Slots, class Address>
-std::uint32_t find(const Slots& slots, const Address& address) noexcept {
-    return slots.empty() ? ServiceTable::kNotVip : slots[probe(slots, address)].vip;
-}
-
 template <class Slot>
 std::vector<Slot> empty_slots(std::size_t vips) {
-    if (vips == 0) return {};
-    return std::vector<Slot>(std::bit_ceil(4 * vips), Slot{.address = {}, .vip = ServiceTable::kNotVip});
+    return std::vector<Slot>(std::bit_ceil(4 * vips + 1), Slot{.address = {}, .vip = ServiceTable::kNotVip});
 }
 
 // 0 beats 1 beats 2.
@@ -67,7 +40,7 @@ void fill_gaps(Spans& spans, const ServiceRule& rule) {
 
 std::uint32_t ServiceTable::vip_index(const IpAddress& address) {
     const auto index_in = [this](auto& slots, const auto& key) {
-        auto& slot = slots[probe(slots, key)];
+        auto& slot = slots[detail::probe(slots, key)];
         if (slot.vip == kNotVip) {
             slot = {key, static_cast<std::uint32_t>(vips_.size())};
             vips_.emplace_back();
@@ -86,7 +59,11 @@ ServiceTable::ServiceTable(std::span<const ServiceRule> rules) {
         std::count_if(addresses.begin(), addresses.end(), [](const IpAddress& a) { return a.is_v4(); }));
     v4_ = empty_slots<SlotV4>(v4);
     v6_ = empty_slots<SlotV6>(addresses.size() - v4);
+    build_intervals(rules);
+    build_exact(rules);
+}
 
+void ServiceTable::build_intervals(std::span<const ServiceRule> rules) {
     // Stable: within a strength the earlier rule stays in front.
     std::vector<const ServiceRule*> order;
     for (const ServiceRule& rule : rules) order.push_back(&rule);
@@ -110,8 +87,22 @@ ServiceTable::ServiceTable(std::span<const ServiceRule> rules) {
     }
 }
 
-std::uint32_t ServiceTable::find_vip(Ipv4Address address) const noexcept { return find(v4_, address); }
-std::uint32_t ServiceTable::find_vip(const Ipv6Address& address) const noexcept { return find(v6_, address); }
+// An exact port beats all else, so what the rules say of it is final.
+void ServiceTable::build_exact(std::span<const ServiceRule> rules) {
+    std::array<std::vector<ExactServices::Entry>, 2> v4, v6;
+    for (const ServiceRule& rule : rules) {
+        if (strength(rule) != 0) continue;
+        const std::size_t protocol = is_udp(rule.protocol);
+        if (rule.vip.is_v4())
+            v4[protocol].push_back({rule.vip.v4().bits.raw(), Be16(rule.first), rule.service});
+        else
+            v6[protocol].push_back({find_vip(rule.vip.v6()), Be16(rule.first), rule.service});
+    }
+    for (const std::size_t protocol : {0u, 1u}) {
+        exact_v4_[protocol] = ExactServices(v4[protocol]);
+        exact_v6_[protocol] = ExactServices(v6[protocol]);
+    }
+}
 
 ServiceId ServiceTable::find_service(std::uint32_t vip, IpProtocol protocol,
                                      std::uint16_t port) const noexcept {

@@ -14,7 +14,7 @@ namespace weir::bench {
 namespace {
 
 constexpr std::uint64_t kFewestSlots = 65'536;
-constexpr std::uint32_t kSweepWhenBusy = 2;  // as worker.cc
+constexpr std::uint32_t kSweepWhenBusy = 1;  // as worker.cc
 
 // Backends on the port's own link, of the outer family; dsr ones are of the packets' family.
 IpAddress backend_address(Family family, std::uint32_t number) {

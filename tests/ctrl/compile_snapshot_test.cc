@@ -65,8 +65,8 @@ TEST_F(CompileTest, ASnapshotSaysWhatTheConfigurationSays) {
     config.timeouts.udp = Duration(1500);
     const ForwardingSnapshot& snapshot = compile(config);
     EXPECT_EQ(snapshot.generation, 1u);
-    EXPECT_EQ(snapshot.timeouts.udp, 96u) << "ticks of 1/64 s";
-    EXPECT_EQ(snapshot.timeouts.tcp_established, 350u * 64);
+    EXPECT_EQ(snapshot.timeouts[FlowState::udp].ticks(), 96u) << "ticks of 1/64 s";
+    EXPECT_EQ(snapshot.timeouts[FlowState::tcp_established].ticks(), 350u * 64);
     const std::uint32_t vip = snapshot.services.find_vip(ip("203.0.113.10").v4());
     ASSERT_NE(vip, ServiceTable::kNotVip);
     const ServiceId service_id = snapshot.services.find_service(vip, IpProtocol::udp, 8042);
@@ -81,7 +81,7 @@ TEST_F(CompileTest, ASnapshotSaysWhatTheConfigurationSays) {
     const BackendRecord& w2 = view(snapshot, ForwardingMode::ipip)[id_of("web", "w2", "10.1.1.12")];
     EXPECT_EQ(w2.state, TrafficState::serving);
     EXPECT_TRUE(w2.resolved);
-    EXPECT_EQ(view(snapshot, ForwardingMode::gue).size(), 0u) << "no service uses gue";
+    EXPECT_EQ(view(snapshot, ForwardingMode::gue).chunks().size(), 0u) << "no service uses gue";
     ASSERT_EQ(snapshot.ports.size(), 1u);
     EXPECT_EQ(snapshot.ports[0].mac, mac("02:00:00:00:00:01"));
     EXPECT_EQ(snapshot.ports[0].addresses, (std::vector{ip("10.1.0.2"), ip("fd00:1::2")}));
@@ -195,7 +195,7 @@ TEST_F(CompileTest, RemovedPoolIsAbsentAtOnceAndComesBackUnderItsIds) {
     compile(web_config());
     EXPECT_EQ(view(*current, ForwardingMode::ipip)[o1].state, TrafficState::absent);
     EXPECT_EQ(current->pools[index(other)], nullptr);
-    EXPECT_EQ(view(*current, ForwardingMode::gue).size(), 0u) << "no service uses gue any more";
+    EXPECT_EQ(view(*current, ForwardingMode::gue).chunks().size(), 0u) << "no service uses gue any more";
     EXPECT_EQ(current->service_records[1].table, nullptr);
     compile(both);
     EXPECT_EQ(id_of("other", "o1", "10.1.1.21"), o1);
@@ -247,7 +247,7 @@ TEST_F(CompileTest, NeighborAndPortChangesReachTheTemplates) {
     facts[0].mtu = 9000;
     compile_again();
     EXPECT_EQ(view(*current, ForwardingMode::ipip)[w1].header[11], 0xbb);
-    EXPECT_EQ(view(*current, ForwardingMode::ipip)[w1].max_ip_length, 9000);
+    EXPECT_EQ(view(*current, ForwardingMode::ipip)[w1].max_packet_length, 8980);
     EXPECT_EQ(current->ports[0].mtu, 9000);
     EXPECT_EQ(work.maglevs, 0u);
 }

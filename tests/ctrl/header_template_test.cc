@@ -60,16 +60,16 @@ TEST(HeaderTemplate, Dsr) {
 TEST(HeaderTemplate, IpipOverIpv4) {
     const BackendRecord record = record_for("10.1.1.11", ForwardingMode::ipip);
     EXPECT_EQ(bytes_of(record), std::string(kMacsV4) + "0800" + kOuterV4);
-    EXPECT_EQ(record.outer_family, Family::v4);
+    EXPECT_EQ(record.path, RewritePath::ipip_v4);
     EXPECT_EQ(record.pool, PoolId{3});
-    EXPECT_EQ(record.max_ip_length, 1500);
+    EXPECT_EQ(record.max_packet_length, 1480);
     EXPECT_TRUE(record.resolved);
 }
 
 TEST(HeaderTemplate, IpipOverIpv6) {
     const BackendRecord record = record_for("fd00:1::11", ForwardingMode::ipip);
     EXPECT_EQ(bytes_of(record), std::string(kMacsV6) + "86dd" + kOuterV6);
-    EXPECT_EQ(record.outer_family, Family::v6);
+    EXPECT_EQ(record.path, RewritePath::ipip_v6);
     EXPECT_EQ(record.outer_sum, 0u);
 }
 
@@ -118,6 +118,7 @@ TEST(HeaderTemplate, OuterSumCompletesToTheHeadersChecksum) {
 
 TEST(HeaderTemplate, WhereNoPacketCanBeSent) {
     EXPECT_FALSE(record_for("10.1.9.9", ForwardingMode::ipip).resolved) << "no MAC";
+    EXPECT_EQ(record_for("10.1.9.9", ForwardingMode::ipip).max_packet_length, 0u);
     EXPECT_FALSE(record_for("192.0.2.1", ForwardingMode::dsr).resolved) << "dsr through a router";
     EXPECT_TRUE(record_for("192.0.2.1", ForwardingMode::ipip).resolved) << "tunnels may be routed";
     Config no_v6 = edge_config();
@@ -134,6 +135,7 @@ TEST(HeaderTemplate, AbsentBackendIsEmpty) {
     EXPECT_EQ(record.state, TrafficState::absent);
     EXPECT_EQ(record.header_length, 0);
     EXPECT_FALSE(record.resolved);
+    EXPECT_EQ(record.pool, kNoPool);
 }
 
 }  // namespace

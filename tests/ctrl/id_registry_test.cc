@@ -91,11 +91,11 @@ TEST_F(IdRegistryTest, DrainWaitsForEveryWorkerAndEveryFlow) {
     assign(without);
     workers[0].snapshot_generation.set(generation);
     EXPECT_EQ(settle().drained, 0u) << "worker 1 has not seen that it drains";
-    workers[1].backends.at(index(id)).active_flows.add(1);
+    workers[1].backends[index(id)].active_flows.add(1);
     workers.take(generation);
     EXPECT_EQ(settle().drained, 0u) << "worker 1 holds a flow";
     EXPECT_EQ(registry.end_drains(generation + 1), 0u);
-    workers[1].backends.at(index(id)).active_flows.subtract(1);
+    workers[1].backends[index(id)].active_flows.subtract(1);
     EXPECT_EQ(observe().drained, 1u);
     EXPECT_EQ(registry.end_drains(++generation), 1u);
     EXPECT_EQ(find("web", "w2", "10.1.1.12")->phase, IdPhase::gone);

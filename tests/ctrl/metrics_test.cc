@@ -73,11 +73,11 @@ class MetricsTest : public testing::Test {
 
 TEST_F(MetricsTest, SumsWorkersAndNamesThings) {
     apply(web_config());
-    workers[0].services.at(0).packets.add(10);
-    workers[1].services.at(0).packets.add(5);
-    workers[1].services.at(0).dropped[0].add(2);
-    workers[0].backends.at(1).bytes.add(700);
-    workers[1].backends.at(1).active_flows.add(4);
+    workers[0].services[0].packets.add(10);
+    workers[1].services[0].packets.add(5);
+    workers[1].services[0].dropped[0].add(2);
+    workers[0].backends[1].bytes.add(700);
+    workers[1].backends[1].active_flows.add(4);
     workers[0].drop(DropReason::no_backend);
     workers[1].drop(DropReason::no_backend);
     workers[1].busy_tsc.add(2'500'000'000);
@@ -109,7 +109,7 @@ TEST_F(MetricsTest, BackendStates) {
     Config config = web_config();
     config.pools.push_back(pool("idle", {backend("i1", "10.1.1.11")}));
     apply(config);
-    workers[0].backends.at(1).active_flows.add(1);  // w2 drains as long as it is there
+    workers[0].backends[1].active_flows.add(1);  // w2 drains as long as it is there
     config.pools[0].backends.pop_back();
     apply(config);
     EXPECT_EQ(value("weir_backend_state{pool=\"web\",backend=\"w1\",state=\"unavailable\"}"), "1");
@@ -118,19 +118,19 @@ TEST_F(MetricsTest, BackendStates) {
     EXPECT_EQ(value("weir_backend_state{pool=\"idle\",backend=\"i1\",state=\"unused\"}"), "1");
     EXPECT_EQ(value("weir_pool_backends{pool=\"web\",state=\"draining\"}"), "1");
     EXPECT_EQ(value("weir_pool_backends{pool=\"web\",state=\"unavailable\"}"), "1");
-    workers[0].backends.at(1).active_flows.subtract(1);
+    workers[0].backends[1].active_flows.subtract(1);
     settle();
     EXPECT_EQ(value("weir_backend_active_flows{pool=\"web\",backend=\"w2\"}"), "absent") << "deregistered";
 }
 
 TEST_F(MetricsTest, ANewAddressIsOneSeriesWithTheOldWhileThatDrains) {
     apply(web_config());
-    workers[0].backends.at(1).packets.add(100);
-    workers[0].backends.at(1).active_flows.add(1);
+    workers[0].backends[1].packets.add(100);
+    workers[0].backends[1].active_flows.add(1);
     Config moved = web_config();
     moved.pools[0].backends[1].address = ip("10.1.1.77");
     apply(moved);
-    workers[0].backends.at(2).packets.add(11);
+    workers[0].backends[2].packets.add(11);
     EXPECT_EQ(value("weir_backend_packets_total{pool=\"web\",backend=\"w2\"}"), "111");
     EXPECT_EQ(value("weir_backend_state{pool=\"web\",backend=\"w2\",state=\"unavailable\"}"), "1");
     EXPECT_EQ(value("weir_pool_backends{pool=\"web\",state=\"draining\"}"), "0");
@@ -138,7 +138,7 @@ TEST_F(MetricsTest, ANewAddressIsOneSeriesWithTheOldWhileThatDrains) {
 
 TEST_F(MetricsTest, AReusedIdBeginsAtZero) {
     apply(web_config());
-    workers[0].backends.at(1).packets.add(100);
+    workers[0].backends[1].packets.add(100);
     Config without = web_config();
     without.pools[0].backends.pop_back();
     apply(without);
@@ -149,7 +149,7 @@ TEST_F(MetricsTest, AReusedIdBeginsAtZero) {
     without.pools[0].backends.push_back(backend("w3", "10.1.1.33"));
     apply(without);
     ASSERT_EQ(world.ids().backend_ids(), 2u) << "w3 has w2's id";
-    workers[1].backends.at(1).packets.add(7);
+    workers[1].backends[1].packets.add(7);
     EXPECT_EQ(value("weir_backend_packets_total{pool=\"web\",backend=\"w3\"}"), "7");
 }
 
@@ -223,7 +223,7 @@ TEST_F(MetricsTest, TheListenerAnswersWithTheNewestInput) {
     ASSERT_TRUE(exporter) << exporter.error().message;
     input.labels = make_metrics_labels(world);
     (*exporter)->update(std::make_shared<const MetricsInput>(input));
-    workers[0].services.at(0).packets.add(42);
+    workers[0].services[0].packets.add(42);
     EXPECT_NE(get_metrics((*exporter)->l4_port()).find("weir_service_packets_total{service=\"web\"} 42"),
               std::string::npos);
 }

@@ -36,12 +36,12 @@ TEST(ReadConfig, GivesThePlainValue) {
     EXPECT_EQ(to_text(config.ports.at(0).addresses.at(0)), "10.1.0.2/24");
     EXPECT_EQ(config.timeouts.udp, Duration(120'000));
     EXPECT_EQ(config.timeouts.tcp_established, Duration(350'000));
-    EXPECT_EQ(config.pools.at(0).backends.at(0).weight, 1u);
-    EXPECT_EQ(config.services.at(0).ports, (std::vector<PortRange>{{80, 80, false}}));
-    EXPECT_TRUE(config.services.at(0).tcp);
-    EXPECT_FALSE(config.services.at(0).udp);
-    EXPECT_EQ(config.services.at(0).forwarding, ForwardingMode::dsr);
-    EXPECT_EQ(config.services.at(0).where.line, 6u);
+    EXPECT_EQ(config.pools.at(0).backends[0].weight, 1u);
+    EXPECT_EQ(config.services[0].ports, (std::vector<PortRange>{{80, 80, false}}));
+    EXPECT_TRUE(config.services[0].tcp);
+    EXPECT_FALSE(config.services[0].udp);
+    EXPECT_EQ(config.services[0].forwarding, ForwardingMode::dsr);
+    EXPECT_EQ(config.services[0].where.line, 6u);
 }
 
 TEST(ReadConfig, TakesPortsInEveryForm) {
@@ -52,7 +52,7 @@ TEST(ReadConfig, TakesPortsInEveryForm) {
             "port = " +
                 port + "; forwarding = \"dsr\"; pool = \"web\"; } );");
         EXPECT_TRUE(result.config) << all_text(result.diagnostics);
-        return result.config ? result.config->services.at(0).ports : std::vector<PortRange>();
+        return result.config ? result.config->services[0].ports : std::vector<PortRange>();
     };
     const std::vector<PortRange> three = {{80, 80, false}, {443, 443, false}, {8000, 8099, false}};
     EXPECT_EQ(ports("\"80,443,8000-8099\""), three);
@@ -266,7 +266,7 @@ TEST(ReadConfigFile, IncludesRelativeToTheFileAndKeepsLines) {
     const auto good = read_config(path);
     ASSERT_TRUE(good.config) << all_text(good.diagnostics);
     EXPECT_EQ(good.config->dataplane.workers, 2u);
-    EXPECT_EQ(good.config->services.at(0).where.line, 6u);
+    EXPECT_EQ(good.config->services[0].where.line, 6u);
     folder.write("part.cfg", "\ndataplane = {\n  workers = 200; };");
     const auto bad = read_config(path);
     expect_one_error(bad, 3, "workers is 200");

@@ -135,11 +135,11 @@ TEST_F(WorldTest, ADrainEndsByItselfAndItsIdIsFreedAfterTheSweeps) {
     workers.take(1);
     apply(without_w2());
     workers.take(2);
-    workers[1].backends.at(1).active_flows.add(1);
+    workers[1].backends[1].active_flows.add(1);
     for (int i = 0; i < 5; ++i) tick();
     EXPECT_EQ(world.generation(), 2u) << "a flow is left";
     EXPECT_EQ(world.ids().draining(), 1u);
-    workers[1].backends.at(1).active_flows.subtract(1);
+    workers[1].backends[1].active_flows.subtract(1);
     tick();
     EXPECT_EQ(world.generation(), 3u);
     EXPECT_EQ(world.snapshot()->backends[static_cast<std::size_t>(ForwardingMode::ipip)][BackendId{1}].state,

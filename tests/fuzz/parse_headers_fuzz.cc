@@ -29,9 +29,10 @@ void parse(PacketBytes packet) {
     require(l4.offset <= ip_length);
     if (l4.protocol != IpProtocol::tcp && l4.protocol != IpProtocol::udp) return;
     if (check_l4(packet, l4) != kNotDropped) return;
-    std::uint8_t flags = 0;
-    const auto key = flow_key_of<Family>(packet, l4, flags);
-    require(key.protocol == l4.protocol && (l4.protocol == IpProtocol::tcp || flags == 0));
+    typename Family::Key key;
+    flow_blocks_of(packet, l4, Family{}).store(key);
+    require(key.protocol == l4.protocol && key.source == packet.at<typename Family::Header>(0).source &&
+            key.destination_port == packet.at<UdpHeader>(l4.offset).destination);
 }
 
 }  // namespace

@@ -117,7 +117,7 @@ class ConsistencyTest : public DriversTest {
             place->second = owner;
             ++figures_.reused;
             for (unsigned w = 0; w < kWorkers; ++w)
-                EXPECT_EQ(world_.worker(w).counters().backends.at(index(backend.id)).active_flows.value(), 0u)
+                EXPECT_EQ(world_.worker(w).counters().backends[index(backend.id)].active_flows.value(), 0u)
                     << "an id was given away while a flow table held it";
         }
     }
@@ -152,8 +152,8 @@ class ConsistencyTest : public DriversTest {
         const unsigned address = frame[33];
         const auto known = flows_.find(number);
         const std::uint32_t silence = known == flows_.end() ? ~0u : now_ - known->second.seen;
-        // Between 15/16 and the whole of its timeout a flow may be known or not (FlowTable::kRefreshPart).
-        if (silence < kTimeout - kTimeout / FlowTable::kRefreshPart) {
+        // Between 15/16 and the whole of its timeout a flow may be known or not (FlowTimeout::kRefreshPart).
+        if (silence < kTimeout - kTimeout / FlowTimeout::kRefreshPart) {
             ++figures_.known;
             figures_.moved += address != known->second.address ? 1 : 0;
         } else if (silence >= kTimeout || address != known->second.address) {

@@ -193,8 +193,8 @@ TEST_F(FlowsTest, a_first_packet_that_ends_a_flow_is_forwarded_and_leaves_no_ent
         EXPECT_EQ(world.worker().pipeline().flows().entries(), 0u);
     }
     EXPECT_EQ(counters.flow_inserts.value(), 0u);
-    EXPECT_EQ(counters.services.at(0).new_flows.value(), 0u);
-    EXPECT_EQ(counters.services.at(0).packets.value(), n);
+    EXPECT_EQ(counters.services[0].new_flows.value(), 0u);
+    EXPECT_EQ(counters.services[0].packets.value(), n);
     world.expect_consistent();
 }
 
@@ -301,13 +301,13 @@ TEST_F(FlowsTest, entries_of_a_removed_service_are_swept_and_its_gauges_return_t
         send(world, tcp_frame(flow(n), kSyn), Tick{1});
         send(world, tcp_frame(client_flow(n, ip("203.0.113.11")), kSyn), Tick{1});
     }
-    ASSERT_EQ(world.worker().counters().services.at(1).active_flows.value(), 100u);
+    ASSERT_EQ(world.worker().counters().services[1].active_flows.value(), 100u);
     world.reload(old_serve());
     EXPECT_EQ(send(world, tcp_frame(client_flow(1, ip("203.0.113.11")), kAck), Tick{2}), 0u);
     EXPECT_EQ(dropped(world.worker().counters(), DropReason::not_vip), 1u);
     world.worker().sweep_all(Tick{2});
-    EXPECT_EQ(world.worker().counters().services.at(1).active_flows.value(), 0u);
-    EXPECT_EQ(world.worker().counters().services.at(0).active_flows.value(), 100u);
+    EXPECT_EQ(world.worker().counters().services[1].active_flows.value(), 0u);
+    EXPECT_EQ(world.worker().counters().services[0].active_flows.value(), 100u);
     world.expect_consistent();
 }
 

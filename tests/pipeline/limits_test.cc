@@ -27,7 +27,7 @@ class LimitsTest : public DriversTest {
             sum +=
                 world.worker()
                     .counters()
-                    .services.at(id)
+                    .services[id]
                     .dropped[static_cast<std::size_t>(reason) - static_cast<std::size_t>(kFirstServiceReason)]
                     .value();
         return sum;

@@ -117,7 +117,7 @@ class ReadingWorker {
             for (const BackendId member : snapshot.pools[0]->members) {
                 // Every member of a table is a backend that serves, in the same snapshot.
                 if (view[member].state != TrafficState::serving) torn.fetch_add(1);
-                counters.backends.at(index(member)).packets.add(1);
+                counters.backends[index(member)].packets.add(1);
             }
             counters.snapshot_generation.set(snapshot.generation);
             loops.fetch_add(1, std::memory_order_relaxed);

@@ -97,7 +97,7 @@ class Traffic {
             EXPECT_EQ(dropped_in_all(counters_[w]), 0u);
             std::uint64_t active = 0;
             for (std::uint32_t id = 0; id < world_.ids().backend_ids(); ++id)
-                active += counters_[w].backends.at(id).active_flows.value();
+                active += counters_[w].backends[id].active_flows.value();
             EXPECT_EQ(active, counters_[w].flow_entries.value());
         }
     }

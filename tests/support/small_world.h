@@ -243,9 +243,9 @@ class SmallWorld {
             expect_accounted(counters);
             std::uint64_t by_backend = 0, by_service = 0;
             for (std::uint32_t id = 0; id < world_.ids().backend_ids(); ++id)
-                by_backend += counters.backends.at(id).active_flows.value();
+                by_backend += counters.backends[id].active_flows.value();
             for (std::uint32_t id = 0; id < world_.ids().service_ids(); ++id)
-                by_service += counters.services.at(id).active_flows.value();
+                by_service += counters.services[id].active_flows.value();
             EXPECT_EQ(by_backend, worker->pipeline().flows().entries());
             EXPECT_EQ(by_service, worker->pipeline().flows().entries());
         }

@@ -37,7 +37,7 @@ TEST_F(ChecksumAgainstDpdk, ipv4_header) {
             const std::uint16_t theirs = rte_ipv4_cksum(header);
             ASSERT_EQ(checksum_of(sum_of_bytes(bytes.data(), bytes.size())).raw(), theirs);
             header->hdr_checksum = theirs;
-            ASSERT_TRUE(ipv4_checksum_ok(reinterpret_cast<const Ipv4Header*>(bytes.data())));
+            ASSERT_TRUE(ipv4_checksum_ok(reinterpret_cast<const Ipv4Header*>(bytes.data()), bytes.size()));
         }
     }
 }

@@ -169,7 +169,7 @@ TEST(FlowTableLoad, timing) {
         std::size_t hits = 0, at = 0, ahead = kAhead;
         Stopwatch watch;
         for (std::size_t i = 0; i < kFinds; ++i) {
-            table.prefetch(hashes[ahead]);
+            prefetch(table.bucket_of(hashes[ahead]));
             if (const FlowRef entry = table.find(hashes[at], kService, kNow)) {
                 ++hits;
                 table.touch(entry, FlowState::tcp_established, kNow, kTimeout);

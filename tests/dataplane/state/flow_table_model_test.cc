@@ -113,7 +113,7 @@ class Model {
         table_.touch(ref, next, tick(), timeout);
         const std::uint64_t deadline = now_ + timeout;
         if (next == entry.state && deadline >= entry.deadline &&
-            deadline - entry.deadline < timeout / FlowTable::kRefreshPart)
+            (deadline - entry.deadline) * FlowTimeout::kRefreshPart < timeout)
             return;
         entry.state = next;
         entry.deadline = deadline;

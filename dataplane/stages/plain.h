@@ -1,0 +1,112 @@
+// plain: parse and classify at once, for the packets that nearly all are.
+//
+// A plain packet is TCP or UDP, unfragmented, without IP options or extension headers, its headers whole in
+// the first segment, to one of our MACs and to a service on a single port. It passes the same checks that
+// parse and classify make, with every offset a constant. Whatever fails one of them goes through parse and
+// classify, which say what it is, or why it is dropped (tests/pipeline/plain_test.cc holds the two together).
+#pragma once
+
+#include "dataplane/burst.h"
+#include "dataplane/net/prefetch.h"
+#include "dataplane/packet.h"
+#include "dataplane/stages/classify.h"
+#include "dataplane/stages/parse.h"
+#include "dataplane/state/flow_table.h"
+#include "dataplane/tables/forwarding_snapshot.h"
+
+namespace weir {
+
+// What the loop over a burst needs, by value: nothing that is stored into the burst can change it.
+class PlainContext {
+  public:
+    PlainContext(const PortRecord& port, const ClassifyContext& context) noexcept
+        : key_(context.flow_hash_key), services_(context.world.services), flows_(context.flows) {
+        // The six bytes of a MAC in the upper part of a word, as load_mac() gives them.
+        std::uint64_t mac = 0;
+        std::memcpy(&mac, port.mac.bytes.data(), sizeof(port.mac));
+        constexpr std::uint64_t kMulticastBit = 1 << 16;
+        mac_mask_ = port.any_destination_mac ? kMulticastBit : ~std::uint64_t{0};
+        mac_ = port.any_destination_mac ? 0 : mac << 16;
+    }
+
+    // False, and nothing is changed, if the packet is not plain.
+    [[gnu::always_inline]] bool take(Burst& burst, std::uint32_t i) const noexcept {
+        const rte_mbuf* packet = burst.packet[i];
+        if (packet->data_len < kShortestV4) return false;
+        const std::uint8_t* frame = rte_pktmbuf_mtod(packet, const std::uint8_t*);
+        const std::uint64_t source_and_type = detail::load64(frame + offsetof(EthernetHeader, source));
+        if ((source_and_type & 1) != 0 || source_and_type << 16 == 0) return false;
+        if (((detail::load64(frame) << 16) & mac_mask_) != mac_) return false;
+        if (detail::has_stripped_tag(packet)) return false;
+        const auto type = Be16::from_raw(static_cast<std::uint16_t>(source_and_type >> 48));
+        if (type == Be16(static_cast<std::uint16_t>(EtherType::ipv4))) return take_ip(burst, i, packet, V4{});
+        if (type == Be16(static_cast<std::uint16_t>(EtherType::ipv6))) return take_ip(burst, i, packet, V6{});
+        return false;
+    }
+
+  private:
+    static constexpr std::uint32_t kShortestV4 =
+        sizeof(EthernetHeader) + sizeof(Ipv4Header) + sizeof(TcpHeader);
+    static constexpr std::uint32_t kShortestV6 =
+        sizeof(EthernetHeader) + sizeof(Ipv6Header) + sizeof(TcpHeader);
+
+    [[gnu::always_inline]] bool take_ip(Burst& burst, std::uint32_t i, const rte_mbuf* packet,
+                                        V4) const noexcept {
+        PacketBytes bytes = l3_bytes(packet);
+        if (bytes.at<Ipv4Header>(0).version_ihl != Ipv4Header::kVersion4NoOptions) return false;
+        std::uint16_t ip_length = 0;
+        if (detail::check_ipv4(bytes, sizeof(Ipv4Header), detail::has_good_checksum(packet), ip_length) !=
+            kNotDropped)
+            return false;
+        L4Location l4;
+        (void)find_l4(bytes, V4{}, l4);
+        if (l4.fragment) return false;
+        l4.offset = sizeof(Ipv4Header);
+        bytes.length = ip_length;
+        return take_l4<V4>(burst, i, bytes, l4);
+    }
+    [[gnu::always_inline]] bool take_ip(Burst& burst, std::uint32_t i, const rte_mbuf* packet,
+                                        V6) const noexcept {
+        if (packet->data_len < kShortestV6) return false;
+        PacketBytes bytes = l3_bytes(packet);
+        std::uint16_t ip_length = 0;
+        if (check_ip_header(bytes, true, V6{}, ip_length) != kNotDropped) return false;
+        const L4Location l4{.protocol = static_cast<IpProtocol>(bytes.at<Ipv6Header>(0).next_header),
+                            .offset = sizeof(Ipv6Header),
+                            .fragment = false};
+        bytes.length = ip_length;
+        return take_l4<V6>(burst, i, bytes, l4);
+    }
+
+    // Protocols apart, so that each has its tables and events as constants.
+    template <class F>
+    [[gnu::always_inline]] bool take_l4(Burst& burst, std::uint32_t i, const PacketBytes& bytes,
+                                        L4Location l4) const noexcept {
+        if (l4.protocol == IpProtocol::tcp) {
+            l4.protocol = IpProtocol::tcp;
+            return take_flow<F>(burst, i, bytes, l4);
+        }
+        if (l4.protocol != IpProtocol::udp) return false;
+        l4.protocol = IpProtocol::udp;
+        return take_flow<F>(burst, i, bytes, l4);
+    }
+    template <class F>
+    [[gnu::always_inline]] bool take_flow(Burst& burst, std::uint32_t i, const PacketBytes& bytes,
+                                          const L4Location& l4) const noexcept {
+        if (check_l4(bytes, l4) != kNotDropped) return false;
+        const ServiceId service =
+            services_.find_exact(bytes.at<typename F::Header>(0).destination, l4.protocol,
+                                 bytes.at<UdpHeader>(l4.offset).destination);
+        if (service == kNoService) return false;
+        burst.ip_length[i] = static_cast<std::uint16_t>(bytes.length);
+        detail::begin_flow<F>(burst, i, bytes, l4, service, key_, flows_);
+        return true;
+    }
+
+    HashKey key_;
+    std::uint64_t mac_, mac_mask_;
+    const ServiceTable& services_;
+    const FlowTable& flows_;
+};
+
+}  // namespace weir

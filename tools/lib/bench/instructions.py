@@ -101,7 +101,7 @@ def present_program(root: Path) -> Path:
     build = root / "build"
     if not (build / "build.ninja").exists():
         subprocess.run(["meson", "setup", str(build), "--buildtype=release"], cwd=root, check=True)
-    subprocess.run(["ninja", "-C", str(build), "weir"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["ninja", "-C", str(build), "--quiet", "weir"], check=True)
     return build / "weir"
 
 
@@ -128,7 +128,7 @@ def guard(root: Path, against: str | None = None) -> Outcome:
     except NoBaseline as error:
         return Outcome("skipped", str(error))
     except subprocess.CalledProcessError as error:
-        return Outcome("failed", f"{error.cmd[0]} failed: {' '.join(error.cmd)}")
+        return Outcome("failed", f"{' '.join(error.cmd)} ended with {error.returncode}")
 
 
 def main(arguments: list[str]) -> int:

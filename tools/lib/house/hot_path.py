@@ -275,9 +275,12 @@ def audit(program: Path, root: Path) -> Audit:
     if not any(frame.line for frame in frames[start.address]):
         return Audit(problems=[Problem(program.name, 0, NO_LINES)])
     bad = [finding for finding in walk.findings if not is_allowed(finding, frames[finding.address])]
-    problems = {problem_of(finding, frames[finding.address], root, program): None for finding in bad}
+    by_line: dict[tuple[str, int, str], Problem] = {}  # one line of source may be in the program many times
+    for finding in bad:
+        problem = problem_of(finding, frames[finding.address], root, program)
+        by_line.setdefault((problem.file, problem.line, finding.kind), problem)
     return Audit(len(walk.reached), sum(len(function.code) for function in walk.reached.values()),
-                 len(walk.findings) - len(bad), list(problems))
+                 len(walk.findings) - len(bad), list(by_line.values()))
 
 
 def build_problem(build: Path) -> Problem | None:

@@ -1,1 +1,1 @@
-"""Benchmarks of weir beside other programs, under the same conditions."""
+"""What tools/bench is made of."""

@@ -1,0 +1,118 @@
+// What one change costs the control core when 1,000 pools of 100 backends are in force.
+#include <algorithm>
+#include <memory>
+
+#include "ctrl/world.h"
+#include "tests/bench/scale_bench.h"
+#include "tests/bench/scale_config.h"
+#include "tests/ctrl/config_builder.h"
+#include "tests/dataplane/figure.h"
+
+namespace weir::bench {
+namespace {
+
+constexpr double kPublishedMs = 5;
+
+struct Costs {
+    std::vector<double> ms;
+    void add_to(Report& report, const std::string& name, std::optional<double> limit = {}) const {
+        report.add(name + ", median", median(ms), "ms");
+        report.add(name + ", p99", percentile(ms, 0.99), "ms", limit);
+    }
+};
+
+// A world with one worker that takes each generation at once.
+class Control {
+  public:
+    explicit Control(Config config) : workers_(1), world_(options(), workers_.all()) {
+        apply(std::move(config));
+    }
+    double apply(Config config) {
+        const Stopwatch watch;
+        if (!world_.apply(std::move(config))) std::abort();
+        const double ms = watch.milliseconds();
+        settle();
+        return ms;
+    }
+    double set_eligible(BackendId id, bool eligible) {
+        const Stopwatch watch;
+        world_.set_eligible(id, eligible);
+        world_.republish();
+        const double ms = watch.milliseconds();
+        settle();
+        return ms;
+    }
+    [[nodiscard]] const World& world() const { return world_; }
+
+  private:
+    static WorldOptions options() {
+        WorldOptions made;
+        made.ports = edge_facts();
+        return made;
+    }
+    void settle() {
+        workers_.take(world_.generation());
+        world_.tick();
+    }
+    CountingWorkers workers_;
+    World world_;
+};
+
+void measure_world(Report& report, const std::string& what, const ConfigSize& size, unsigned weights,
+                   unsigned verdicts, std::optional<double> limit) {
+    Config config = config_of(size);
+    Control control(config);
+    Costs weight, health;
+    for (unsigned n = 0; n < weights; ++n) {
+        BackendConfig& backend = config.pools[n * 7 % size.pools].backends[n * 13 % size.backends];
+        backend.weight = backend.weight % 100 + 1;
+        weight.ms.push_back(control.apply(config));
+    }
+    const std::uint32_t ids = control.world().ids().backend_ids();
+    for (unsigned n = 0; n < verdicts; ++n)
+        health.ms.push_back(control.set_eligible(BackendId{n / 2 * 7919 % ids}, n % 2 != 0));
+    weight.add_to(report, "change: " + what + ": a weight in the configuration", limit);
+    health.add_to(report, "change: " + what + ": a backend's health", limit);
+}
+
+std::vector<MaglevMember> members(const std::vector<std::string>& names) {
+    std::vector<MaglevMember> made;
+    for (const std::string& name : names) made.push_back({name, 1, true});
+    return made;
+}
+
+}  // namespace
+
+void measure_maglev(Report& report) {
+    const auto one = [&report](unsigned count, std::uint32_t slots, unsigned rounds,
+                               std::optional<double> limit) {
+        std::vector<std::string> names;
+        for (unsigned n = 0; n < count; ++n) names.push_back(fmt::format("server-{:05}", n));
+        const std::vector<MaglevMember> all = members(names);
+        Costs build;
+        for (unsigned round = 0; round < rounds; ++round) {
+            const Stopwatch watch;
+            const MaglevTable table =
+                MaglevTable::build(HashKey::zero(), fmt::format("pool-{}", round), all, slots);
+            build.ms.push_back(watch.milliseconds());
+            if (table.slots().size() != slots) std::abort();
+        }
+        report.add(fmt::format("maglev: {} slots, {} backends, median", slots, count), median(build.ms), "ms",
+                   limit);
+        report.add(fmt::format("maglev: {} slots, {} backends, p99", slots, count),
+                   percentile(build.ms, 0.99), "ms");
+    };
+    one(100, MaglevTable::kDefaultSlots, 501, {});
+    one(1'000, MaglevTable::kDefaultSlots, 501, 2.0);
+    one(10'000, MaglevTable::slots_for(10'000), 21, {});
+}
+
+void measure_changes(Report& report) {
+    measure_world(report, "1,000 pools x 100", {}, 300, 2'000, kPublishedMs);
+    measure_world(report, "10,000 services", {.pools = 1'000, .backends = 10, .services = 10'000}, 300, 2'000,
+                  kPublishedMs);
+    measure_world(report, "10,000 backends in a pool", {.pools = 1, .backends = 10'000, .services = 1}, 20,
+                  20, {});
+}
+
+}  // namespace weir::bench

@@ -1,12 +1,15 @@
 // What one change costs the control core when 1,000 pools of 100 backends are in force.
-#include <algorithm>
-#include <memory>
+#include <fmt/format.h>
 
+#include <fstream>
+
+#include "ctrl/metrics/metrics_input.h"
+#include "ctrl/reload.h"
 #include "ctrl/world.h"
 #include "tests/bench/scale_bench.h"
-#include "tests/bench/scale_config.h"
 #include "tests/ctrl/config_builder.h"
 #include "tests/dataplane/figure.h"
+#include "tests/support/large_config.h"
 
 namespace weir::bench {
 namespace {
@@ -58,13 +61,13 @@ class Control {
     World world_;
 };
 
-void measure_world(Report& report, const std::string& what, const ConfigSize& size, unsigned weights,
+void measure_world(Report& report, const std::string& what, const test::ConfigSize& size, unsigned weights,
                    unsigned verdicts, std::optional<double> limit) {
-    Config config = config_of(size);
+    Config config = test::large_config(size);
     Control control(config);
     Costs weight, health;
     for (unsigned n = 0; n < weights; ++n) {
-        BackendConfig& backend = config.pools[n * 7 % size.pools].backends[n * 13 % size.backends];
+        BackendConfig& backend = config.pools[n * 7 % size.pools].backends.change()[n * 13 % size.backends];
         backend.weight = backend.weight % 100 + 1;
         weight.ms.push_back(control.apply(config));
     }
@@ -73,6 +76,42 @@ void measure_world(Report& report, const std::string& what, const ConfigSize& si
         health.ms.push_back(control.set_eligible(BackendId{n / 2 * 7919 % ids}, n % 2 != 0));
     weight.add_to(report, "change: " + what + ": a weight in the configuration", limit);
     health.add_to(report, "change: " + what + ": a backend's health", limit);
+}
+
+// SIGHUP's way: the file is read again, one weight differs.
+void measure_reload(Report& report, const std::string& what, const test::ConfigSize& size, unsigned rounds) {
+    const std::string text = test::config_text(size);
+    const test::ConfigFile file(text);
+    CountingWorkers workers(1);
+    Stopwatch validated;
+    double published = 0;
+    WorldOptions options;
+    options.ports = edge_facts();
+    options.hook = [&](ReloadStep step) {
+        if (step == ReloadStep::validated) validated = {};
+        if (step == ReloadStep::published) published = validated.milliseconds();
+    };
+    World world(std::move(options), workers.all());
+    Reloader reloader(world, file.path());
+    if (!reloader.reload()) std::abort();
+    Costs from_validated, whole, labels;
+    for (unsigned round = 0; round < rounds; ++round) {
+        std::string changed = text;
+        const std::size_t place = changed.find("weight = 1", changed.size() * round / (2 * rounds));
+        std::ofstream(file.path()) << changed.replace(place, 10, fmt::format("weight = {}", round + 2));
+        const Stopwatch watch;
+        if (!reloader.reload()) std::abort();
+        whole.ms.push_back(watch.milliseconds());
+        from_validated.ms.push_back(published);
+        workers.take(world.generation());
+        world.tick();
+        const Stopwatch labels_watch;
+        (void)make_metrics_labels(world);
+        labels.ms.push_back(labels_watch.milliseconds());
+    }
+    from_validated.add_to(report, "reload: " + what + ": from validated to published");
+    whole.add_to(report, "reload: " + what + ": the whole of it, reading included");
+    labels.add_to(report, "metrics: " + what + ": labels made anew");
 }
 
 std::vector<MaglevMember> members(const std::vector<std::string>& names) {
@@ -111,6 +150,7 @@ void measure_changes(Report& report) {
     measure_world(report, "1,000 pools x 100", {}, 300, 2'000, kPublishedMs);
     measure_world(report, "10,000 services", {.pools = 1'000, .backends = 10, .services = 10'000}, 300, 2'000,
                   kPublishedMs);
+    measure_reload(report, "1,000 pools x 100", {}, 21);
     measure_world(report, "10,000 backends in a pool", {.pools = 1, .backends = 10'000, .services = 1}, 20,
                   20, {});
 }

@@ -15,9 +15,9 @@
 #include "ctrl/config/read_config.h"
 #include "ctrl/world.h"
 #include "tests/bench/scale_bench.h"
-#include "tests/bench/scale_config.h"
 #include "tests/ctrl/config_builder.h"
 #include "tests/dataplane/figure.h"
+#include "tests/support/large_config.h"
 
 extern char** environ;
 
@@ -95,14 +95,14 @@ double seconds_to_publish(const std::string& file, Report& report, const std::st
 }  // namespace
 
 void measure_start(Report& report, const std::string& program) {
-    const std::pair<const char*, ConfigSize> sizes[] = {
+    const std::pair<const char*, test::ConfigSize> sizes[] = {
         {"1,000 pools x 100 backends", {}},
         {"10,000 services", {.pools = 100, .backends = 10, .services = 10'000}},
         {"10,000 backends in a pool", {.pools = 1, .backends = 10'000, .services = 1}},
     };
     for (const auto& [name, size] : sizes) {
         const std::string what = name;
-        const ConfigFile file(config_text(size));
+        const test::ConfigFile file(test::config_text(size));
         report.add("start: " + what + ": file to published", seconds_to_publish(file.path(), report, what),
                    "s", kStartSeconds);
         const Stopwatch check_watch;

@@ -1,12 +1,16 @@
-#include "tests/bench/scale_config.h"
+#include "tests/support/large_config.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "ctrl/config/read_config.h"
 
-namespace weir::bench {
+namespace weir::test {
 namespace {
 
 constexpr const char* kHead =
@@ -53,7 +57,7 @@ ConfigFile::ConfigFile(const std::string& text)
 
 ConfigFile::~ConfigFile() { std::remove(path_.c_str()); }
 
-Config config_of(const ConfigSize& size) {
+Config large_config(const ConfigSize& size) {
     const ConfigFile file(config_text(size));
     ConfigResult result = read_config(file.path());
     if (result.config) return std::move(*result.config);
@@ -62,4 +66,4 @@ Config config_of(const ConfigSize& size) {
     std::exit(2);
 }
 
-}  // namespace weir::bench
+}  // namespace weir::test

@@ -1,16 +1,11 @@
 // Configurations of the size that weir promises, as files: what an operator's generator would write.
 #pragma once
 
-#include <fmt/format.h>
-
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "ctrl/config/config.h"
 
-namespace weir::bench {
+namespace weir::test {
 
 struct ConfigSize {
     unsigned pools = 1'000;
@@ -39,7 +34,7 @@ class ConfigFile {
     std::string path_;
 };
 
-// What weir makes of the text. Ends the program with the diagnostics if weir refuses it.
-[[nodiscard]] Config config_of(const ConfigSize& size);
+// What weir's reader makes of such a file. Ends the program with the diagnostics if it refuses.
+[[nodiscard]] Config large_config(const ConfigSize& size);
 
-}  // namespace weir::bench
+}  // namespace weir::test

@@ -1,7 +1,5 @@
 // How large the tables may become: the limits that weir promises, measured. tools/bench --scale runs it; a
 // release build on a machine with two CPUs and 4 GiB of free memory, no privileges.
-#include <sys/resource.h>
-
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <functional>
@@ -17,9 +15,6 @@ std::string built_weir() {
     return (self.parent_path() / ".." / ".." / "weir").lexically_normal().string();
 }
 
-// As far as that is allowed: what the neighbours on the machine do is not to be measured.
-void go_before_others() { (void)setpriority(PRIO_PROCESS, 0, -15); }
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -34,7 +29,6 @@ int main(int argc, char** argv) {
         ->delimiter(',');
     CLI11_PARSE(app, argc, argv);
 
-    go_before_others();
     Report report;
     const std::pair<const char*, std::function<void()>> parts[] = {
         {"start", [&] { measure_start(report, program); }}, {"maglev", [&] { measure_maglev(report); }},

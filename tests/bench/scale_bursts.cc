@@ -16,8 +16,8 @@
 #include "drivers/eal.h"
 #include "drivers/huge_memory.h"
 #include "drivers/worker_cpus.h"
+#include "tests/bench/samples.h"
 #include "tests/bench/scale_bench.h"
-#include "tests/dataplane/figure.h"
 #include "tests/support/large_config.h"
 #include "tests/support/small_world.h"
 
@@ -175,17 +175,17 @@ class ControlCore {
             world_.tick();
         }
     }
-    [[nodiscard]] const std::vector<double>& change_ms() const { return change_ms_; }
+    [[nodiscard]] const Samples& changes() const { return changes_cost_; }
     [[nodiscard]] const std::vector<double>& faults() const { return faults_; }
 
   private:
     void change() {
         const BackendId id{changes_ / 2 * 7'919 % world_.ids().backend_ids()};
         const std::int64_t faults = page_faults();
-        const Stopwatch watch;
-        world_.set_eligible(id, changes_++ % 2 != 0);
-        world_.republish();
-        change_ms_.push_back(watch.milliseconds());
+        changes_cost_.take([&] {
+            world_.set_eligible(id, changes_++ % 2 != 0);
+            world_.republish();
+        });
         faults_.push_back(static_cast<double>(page_faults() - faults));
     }
     static std::int64_t page_faults() {
@@ -195,7 +195,8 @@ class ControlCore {
     }
     World& world_;
     std::uint32_t changes_ = 0;
-    std::vector<double> change_ms_, faults_;
+    Samples changes_cost_;
+    std::vector<double> faults_;
 };
 
 struct Phases {
@@ -252,8 +253,7 @@ void measure_bursts(Report& report) {
     changing.add_to(report, "bursts: 100 changes a second");
     report.add("bursts: p99.9 with changes / without", median(changing.p999) / median(quiet.p999), "",
                kWorstRatio);
-    report.add("bursts: a change, 100 a second, median", median(control.change_ms()), "ms");
-    report.add("bursts: a change, 100 a second, p99", percentile(control.change_ms(), 0.99), "ms", 5);
+    control.changes().add_to(report, "bursts: a change, 100 a second", 5);
     report.add("bursts: page faults of a change, median", median(control.faults()), "");
     std::uint64_t dropped = 0;
     for (const Counter& reason : counters[0].dropped) dropped += reason.value();

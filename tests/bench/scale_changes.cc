@@ -6,6 +6,7 @@
 #include "ctrl/metrics/metrics_input.h"
 #include "ctrl/reload.h"
 #include "ctrl/world.h"
+#include "tests/bench/samples.h"
 #include "tests/bench/scale_bench.h"
 #include "tests/ctrl/config_builder.h"
 #include "tests/dataplane/figure.h"
@@ -16,34 +17,25 @@ namespace {
 
 constexpr double kPublishedMs = 5;
 
-struct Costs {
-    std::vector<double> ms;
-    void add_to(Report& report, const std::string& name, std::optional<double> limit = {}) const {
-        report.add(name + ", median", median(ms), "ms");
-        report.add(name + ", p99", percentile(ms, 0.99), "ms", limit);
-    }
-};
-
 // A world with one worker that takes each generation at once.
 class Control {
   public:
     explicit Control(Config config) : workers_(1), world_(options(), workers_.all()) {
-        apply(std::move(config));
+        Samples first;
+        apply(std::move(config), first);
     }
-    double apply(Config config) {
-        const Stopwatch watch;
-        if (!world_.apply(std::move(config))) std::abort();
-        const double ms = watch.milliseconds();
+    void apply(Config config, Samples& samples) {
+        samples.take([&] {
+            if (!world_.apply(std::move(config))) std::abort();
+        });
         settle();
-        return ms;
     }
-    double set_eligible(BackendId id, bool eligible) {
-        const Stopwatch watch;
-        world_.set_eligible(id, eligible);
-        world_.republish();
-        const double ms = watch.milliseconds();
+    void set_eligible(BackendId id, bool eligible, Samples& samples) {
+        samples.take([&] {
+            world_.set_eligible(id, eligible);
+            world_.republish();
+        });
         settle();
-        return ms;
     }
     [[nodiscard]] const World& world() const { return world_; }
 
@@ -65,15 +57,15 @@ void measure_world(Report& report, const std::string& what, const test::ConfigSi
                    unsigned verdicts, std::optional<double> limit) {
     Config config = test::large_config(size);
     Control control(config);
-    Costs weight, health;
+    Samples weight, health;
     for (unsigned n = 0; n < weights; ++n) {
         BackendConfig& backend = config.pools[n * 7 % size.pools].backends.change()[n * 13 % size.backends];
         backend.weight = backend.weight % 100 + 1;
-        weight.ms.push_back(control.apply(config));
+        control.apply(config, weight);
     }
     const std::uint32_t ids = control.world().ids().backend_ids();
     for (unsigned n = 0; n < verdicts; ++n)
-        health.ms.push_back(control.set_eligible(BackendId{n / 2 * 7919 % ids}, n % 2 != 0));
+        control.set_eligible(BackendId{n / 2 * 7919 % ids}, n % 2 != 0, health);
     weight.add_to(report, "change: " + what + ": a weight in the configuration", limit);
     health.add_to(report, "change: " + what + ": a backend's health", limit);
 }
@@ -94,20 +86,18 @@ void measure_reload(Report& report, const std::string& what, const test::ConfigS
     World world(std::move(options), workers.all());
     Reloader reloader(world, file.path());
     if (!reloader.reload()) std::abort();
-    Costs from_validated, whole, labels;
+    Samples from_validated, whole, labels;
     for (unsigned round = 0; round < rounds; ++round) {
         std::string changed = text;
         const std::size_t place = changed.find("weight = 1", changed.size() * round / (2 * rounds));
         std::ofstream(file.path()) << changed.replace(place, 10, fmt::format("weight = {}", round + 2));
-        const Stopwatch watch;
-        if (!reloader.reload()) std::abort();
-        whole.ms.push_back(watch.milliseconds());
-        from_validated.ms.push_back(published);
+        whole.take([&] {
+            if (!reloader.reload()) std::abort();
+        });
+        from_validated.add(published);
         workers.take(world.generation());
         world.tick();
-        const Stopwatch labels_watch;
-        (void)make_metrics_labels(world);
-        labels.ms.push_back(labels_watch.milliseconds());
+        labels.take([&] { (void)make_metrics_labels(world); });
     }
     from_validated.add_to(report, "reload: " + what + ": from validated to published");
     whole.add_to(report, "reload: " + what + ": the whole of it, reading included");
@@ -128,18 +118,15 @@ void measure_maglev(Report& report) {
         std::vector<std::string> names;
         for (unsigned n = 0; n < count; ++n) names.push_back(fmt::format("server-{:05}", n));
         const std::vector<MaglevMember> all = members(names);
-        Costs build;
+        Samples build;
         for (unsigned round = 0; round < rounds; ++round) {
-            const Stopwatch watch;
-            const MaglevTable table =
-                MaglevTable::build(HashKey::zero(), fmt::format("pool-{}", round), all, slots);
-            build.ms.push_back(watch.milliseconds());
-            if (table.slots().size() != slots) std::abort();
+            const std::string pool = fmt::format("pool-{}", round);
+            build.take([&] {
+                if (MaglevTable::build(HashKey::zero(), pool, all, slots).slots().size() != slots)
+                    std::abort();
+            });
         }
-        report.add(fmt::format("maglev: {} slots, {} backends, median", slots, count), median(build.ms), "ms",
-                   limit);
-        report.add(fmt::format("maglev: {} slots, {} backends, p99", slots, count),
-                   percentile(build.ms, 0.99), "ms");
+        build.add_to(report, fmt::format("maglev: {} slots, {} backends", slots, count), limit);
     };
     one(100, MaglevTable::kDefaultSlots, 501, {});
     one(1'000, MaglevTable::kDefaultSlots, 501, 2.0);

@@ -87,7 +87,7 @@ Result<std::unique_ptr<OfflineWorld>> make_offline_world(const std::string& conf
     world->config = std::move(*config);
     world->assumptions = std::move(assumptions);
     const std::vector<PortFacts> ports = offline_port_facts(world->config, world->assumptions);
-    const PoolDelta delta(nullptr, world->config);
+    const ConfigDelta delta(nullptr, world->config);
     if (const auto assigned = world->ids.assign(delta, 1); !assigned)
         return tl::make_unexpected(assigned.error());
     auto dead = find_backends(world->ids, down);

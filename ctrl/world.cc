@@ -32,21 +32,23 @@ Result<ApplyReport> World::apply(Config next) {
     const Time begun = options_.now();
     if (auto ports = check_ports(next); !ports) return tl::make_unexpected(ports.error());
     auto config = std::make_unique<const Config>(std::move(next));
-    const PoolDelta delta(config_.get(), *config);
+    const ConfigDelta delta(config_.get(), *config);
     if (auto ids = ids_.assign(delta, generation_ + 1); !ids) return tl::make_unexpected(ids.error());
     const ApplyReport report = compile_and_publish(delta, begun);
     config_ = std::move(config);
     return report;
 }
 
-ApplyReport World::republish() { return compile_and_publish(PoolDelta::none(*config_), options_.now()); }
+ApplyReport World::republish() { return compile_and_publish(ConfigDelta::none(*config_), options_.now()); }
 
-ApplyReport World::compile_and_publish(const PoolDelta& delta, Time begun) {
+ApplyReport World::compile_and_publish(const ConfigDelta& delta, Time begun) {
     ApplyReport report;
     report.generation = ++generation_;
-    ids_.end_drains(generation_);
-    auto snapshot =
-        compile_snapshot({delta, ids_, options_.ports, eligible_, generation_}, compiled_, &report.work);
+    const std::vector<PoolId> drained = ids_.end_drains(generation_);
+    auto snapshot = compile_snapshot({delta, ids_, options_.ports, eligible_, generation_, drained},
+                                     compiled_, &report.work);
+    eligible_.forget_changes();
+    if (!delta.is_none() || !drained.empty()) named_generation_ = generation_;
     const Time compiled = options_.now();
     reached(ReloadStep::compiled);
     checksum_ = snapshot->checksum;

@@ -87,6 +87,8 @@ class World {
     [[nodiscard]] const ForwardingSnapshot* snapshot() const { return published_.current(); }
     [[nodiscard]] const Published<ForwardingSnapshot>& published() const { return published_; }
     [[nodiscard]] std::uint64_t generation() const { return generation_; }
+    // The newest generation that differs from the one before in names, ids, or who drains.
+    [[nodiscard]] std::uint64_t named_generation() const { return named_generation_; }
     [[nodiscard]] std::span<WorkerCounters* const> workers() const { return workers_; }
     // From publication to the last worker's answer, as seen by tick().
     [[nodiscard]] const DurationHistogram& publish_durations() const { return publish_durations_; }
@@ -109,7 +111,7 @@ class World {
         Time published;
     };
     [[nodiscard]] Result<void> check_ports(const Config& next) const;
-    ApplyReport compile_and_publish(const PoolDelta& delta, Time begun);
+    ApplyReport compile_and_publish(const ConfigDelta& delta, Time begun);
     void prepare_counters();
     void publish(std::unique_ptr<const ForwardingSnapshot> snapshot);
     void reclaim();
@@ -125,6 +127,7 @@ class World {
     Published<ForwardingSnapshot> published_;
     std::unique_ptr<const ForwardingSnapshot> held_;  // newest, while too many old ones are kept alive
     std::uint64_t generation_ = 0;                    // compiled last
+    std::uint64_t named_generation_ = 0;
     std::uint64_t checksum_ = 0;
     CounterBases counter_bases_;
     std::size_t retired_ = 0;

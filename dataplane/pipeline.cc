@@ -48,7 +48,7 @@ void Pipeline::sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t bu
     const auto is_gone = [&world](FlowOwner owner) noexcept {
         if (index(owner.service) >= world.service_records.size()) return true;
         const ServiceRecord& service = world.service_records[index(owner.service)];
-        return service.table == nullptr || detail::honoured(service, owner.backend) == nullptr;
+        return service.table == nullptr || detail::honoured(world, service, owner.backend) == nullptr;
     };
     const auto on_removed = [this](FlowOwner owner) noexcept {
         count_flow_end(counters_, owner.service, owner.backend);

@@ -139,11 +139,14 @@ class RunningWeir {
     void publish_metrics() {
         if (!exporter_) return;
         const World& world = appliance_->world();
-        if (!labels_ || labels_->generation != world.generation()) labels_ = make_metrics_labels(world);
+        if (!labels_ || labels_->named_generation != world.named_generation())
+            labels_ = make_metrics_labels(world);
         auto input = std::make_shared<MetricsInput>();
         input->version = weir_version();
         input->dpdk_version = dpdk_version();
         input->labels = labels_;
+        input->generation = world.generation();
+        input->checksum = world.checksum();
         input->reloads = reloader_.stats();
         input->ports = ports_;
         input->workers.assign(appliance_->counters().begin(), appliance_->counters().end());

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "ctrl/config/shared_list.h"
 #include "dataplane/net/address.h"
 #include "dataplane/tables/forwarding_mode.h"
 
@@ -130,7 +131,7 @@ struct PoolConfig {
     std::optional<HealthCheckConfig> health_check;
     Duration deregistration_delay{300'000};
     std::optional<ForwardingMode> forwarding;  // overrides the service's
-    std::vector<BackendConfig> backends;
+    SharedList<BackendConfig> backends;
     KeyLines keys;
     bool operator==(const PoolConfig&) const = default;
 };

@@ -175,7 +175,7 @@ void diff_pool(const PoolConfig& before, const PoolConfig& after, Sentences& to)
     compare(to, what + "forwarding", before.forwarding, after.forwarding);
     diff_health_check(what, before.health_check, after.health_check, to);
     match(
-        before.backends, after.backends, kByName,
+        before.backends.items(), after.backends.items(), kByName,
         [&](const BackendConfig& gone) {
             to.push_back(fmt::format("{}backend {} removed", what, gone.name));
         },

@@ -83,7 +83,7 @@ void read_backend(GroupReader& group, PoolConfig& pool) {
     read_forwarding(group, backend.forwarding);
     backend.keys = group.key_lines();
     // An address that is none would be judged as 0.0.0.0, a second mistake that nobody made.
-    if (has_address) pool.backends.push_back(std::move(backend));
+    if (has_address) pool.backends.change().push_back(std::move(backend));
 }
 
 // What the contract has and this version has not: only the default passes.

@@ -54,11 +54,11 @@ void add_build_and_config(const MetricsInput& input, Families& families) {
            input.reloads.last_success_time);
     if (input.labels != nullptr) {
         single("config_generation", "Number of the newest snapshot that workers are given.",
-               number(input.labels->generation));
+               number(input.generation));
         single(
             "snapshot_checksum",
             "Low 53 bits of the selection tables' checksum: equal on appliances that pick the same backends.",
-            number(input.labels->checksum & ((std::uint64_t{1} << 53) - 1)));
+            number(input.checksum & ((std::uint64_t{1} << 53) - 1)));
     }
     FamilyBuilder publish = FamilyBuilder::histogram(
         "snapshot_publish_duration_seconds", "From a snapshot's publication until every worker uses it.");

@@ -17,7 +17,8 @@
 
 namespace weir {
 
-// Names and ids of one generation. Made once for a generation, shared by the inputs that follow.
+// Names and ids. Made once for World::named_generation(), shared by the inputs that follow: a change of
+// health leaves them as they are.
 struct MetricsLabels {
     struct Service {
         std::string name;
@@ -34,8 +35,7 @@ struct MetricsLabels {
         std::string name;
         std::array<std::uint32_t, kBackendStates> backends{};  // by state
     };
-    std::uint64_t generation = 0;
-    std::uint64_t checksum = 0;
+    std::uint64_t named_generation = 0;
     bool with_backend_states = true;
     std::vector<Service> services;
     std::vector<Backend> backends;
@@ -66,6 +66,8 @@ struct PortStatistics {
 struct MetricsInput {
     std::string version, dpdk_version;
     std::shared_ptr<const MetricsLabels> labels;  // null before a configuration is in force
+    std::uint64_t generation = 0;                 // and below, World's
+    std::uint64_t checksum = 0;
     ReloadStats reloads;
     std::vector<PortStatistics> ports;
     std::vector<const WorkerCounters*> workers;  // outlive the exporter

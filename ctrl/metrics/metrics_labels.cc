@@ -28,8 +28,7 @@ void add_pool(const World& world, const PoolConfig& config, bool is_used, Metric
 std::shared_ptr<const MetricsLabels> make_metrics_labels(const World& world) {
     const Config& config = *world.config();
     auto labels = std::make_shared<MetricsLabels>();
-    labels->generation = world.generation();
-    labels->checksum = world.checksum();
+    labels->named_generation = world.named_generation();
     std::set<std::string_view> used_pools;
     for (const ServiceConfig& service : config.services) {
         const ServiceId id = world.ids().service_id(service.name, service.vip);

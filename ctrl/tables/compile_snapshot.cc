@@ -7,6 +7,8 @@
 namespace weir {
 namespace {
 
+constexpr std::uint64_t kFnvBasis = 0xcbf29ce484222325;
+
 std::uint64_t fnv1a(std::uint64_t hash, std::string_view bytes) {
     for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
     return hash;
@@ -65,15 +67,19 @@ class Compiler {
   private:
     void compile_ports();
     void compile_pools();
+    void place_pools();
     void remove_pools();
-    void compile_pool(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& pool);
+    [[nodiscard]] std::vector<PoolId> pools_to_look_at() const;
+    void compile_pool(PoolId id);
     void set_records(const PoolConfig& config, const IdRegistry::Pool& ids,
                      std::span<const CompiledPool::Member> members, CompiledPool& pool);
     void set_input(BackendId id, const BackendInput& next);
-    void make_table(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& old,
-                    CompiledPool next);
+    void make_table(const PoolConfig& config, PoolId id, CompiledPool next);
+    void set_table(PoolId id, std::shared_ptr<const PoolTable> table, std::string_view name);
     void compile_services();
+    void compile_service_records();
     void compile_views();
+    void compile_view(ForwardingMode mode, std::size_t chunks);
     void compile_chunk(ForwardingMode mode, std::size_t chunk, std::span<const BackendId> ids);
     std::unique_ptr<const ForwardingSnapshot> assemble();
 
@@ -84,12 +90,12 @@ class Compiler {
     bool hops_changed_ = false;   // ways to all backends must be looked up again
     bool ports_changed_ = false;  // and all records made again
     std::vector<BackendId> dirty_;
-    std::bitset<kForwardingModes> modes_;
+    std::bitset<kForwardingModes> old_modes_;
 };
 
 void Compiler::compile_ports() {
     assert(input_.ports.size() == config_.ports.size());
-    hops_changed_ = !world_.hops.has_value() || !world_.hops->same_as(config_);
+    hops_changed_ = !world_.hops.has_value() || input_.delta.ways_changed();
     if (hops_changed_) world_.hops.emplace(config_, world_.derive_unknown_macs);
     ports_changed_ = !std::ranges::equal(world_.ports, input_.ports);
     if (ports_changed_) world_.ports.assign(input_.ports.begin(), input_.ports.end());
@@ -97,32 +103,63 @@ void Compiler::compile_ports() {
 
 void Compiler::compile_pools() {
     if (world_.inputs.size() < input_.ids.backend_ids()) world_.inputs.resize(input_.ids.backend_ids());
-    remove_pools();
-    for (std::size_t i = 0; i < config_.pools.size(); ++i) {
-        const PoolConfig& config = config_.pools[i];
-        const IdRegistry::Pool& ids = *input_.ids.find_pool(config.name);
-        CompiledPool& pool = world_.pools[config.name];
-        if (!hops_changed_ && input_.delta.unchanged(i) && pool.changed == ids.changed) {
-            const bool same_health = std::ranges::all_of(pool.members, [&](const auto& member) {
-                return member.eligible == input_.eligible[member.id];
-            });
-            if (same_health) continue;
-        }
-        compile_pool(config, ids, pool);
+    if (!input_.delta.is_none()) {
+        remove_pools();
+        place_pools();
     }
+    for (const PoolId id : pools_to_look_at()) compile_pool(id);
 }
 
 void Compiler::remove_pools() {
-    for (const PoolConfig* removed : input_.delta.removed()) {
-        const auto pool = world_.pools.find(removed->name);
-        for (const BackendId id : pool->second.ids) set_input(id, {});
-        world_.pools.erase(pool);
+    for (const PoolConfig* removed : input_.delta.removed_pools()) {
+        const auto place = world_.pool_ids.find(removed->name);
+        CompiledPool& pool = world_.pools[index(place->second)];
+        for (const BackendId id : pool.ids) set_input(id, {});
+        set_table(place->second, nullptr, {});
+        pool = {};
+        world_.pool_ids.erase(place);
     }
 }
 
-void Compiler::compile_pool(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& pool) {
+// Where the pools stand in this configuration; new ones get their place in the tables.
+void Compiler::place_pools() {
+    world_.pools.resize(input_.ids.pool_ids());
+    world_.tables.resize(input_.ids.pool_ids());
+    world_.services_of_pools.resize(input_.ids.pool_ids());
+    for (const std::size_t place : input_.delta.changed_pools()) {
+        const std::string& name = config_.pools[place].name;
+        world_.pool_ids.emplace(name, input_.ids.find_pool(name)->id);
+    }
+    for (std::size_t place = 0; place < config_.pools.size(); ++place)
+        world_.pools[index(world_.pool_ids.find(config_.pools[place].name)->second)].place = place;
+}
+
+std::vector<PoolId> Compiler::pools_to_look_at() const {
+    std::vector<PoolId> ids;
+    if (hops_changed_) {
+        for (const auto& [name, id] : world_.pool_ids) ids.push_back(id);
+        return ids;
+    }
+    for (const std::size_t place : input_.delta.changed_pools())
+        ids.push_back(world_.pool_ids.find(config_.pools[place].name)->second);
+    for (const PoolId id : input_.drained) ids.push_back(id);
+    // A backend that is not known yet, or is absent, belongs to no pool so far: compiling its pool asks
+    // again.
+    for (const BackendId id : input_.eligible.changed())
+        if (index(id) < world_.inputs.size()) ids.push_back(world_.inputs[index(id)].pool);
+    std::ranges::sort(ids);
+    const auto repeated = std::ranges::unique(ids);
+    ids.erase(repeated.begin(), repeated.end());
+    std::erase_if(ids, [this](PoolId id) { return !world_.is_placed(id); });
+    return ids;
+}
+
+void Compiler::compile_pool(PoolId id) {
+    CompiledPool& pool = world_.pools[index(id)];
+    const PoolConfig& config = config_.pools[pool.place];
+    const IdRegistry::Pool& ids = *input_.ids.find_pool(config.name);
     CompiledPool next;
-    next.changed = ids.changed;
+    next.place = pool.place;
     next.slots = config.table_size.value_or(MaglevTable::slots_for(config.backends.size()));
     std::vector<const BackendConfig*> by_name;
     for (const BackendConfig& backend : config.backends) by_name.push_back(&backend);
@@ -135,7 +172,7 @@ void Compiler::compile_pool(const PoolConfig& config, const IdRegistry::Pool& id
         ++known;
     }
     set_records(config, ids, next.members, pool);
-    make_table(config, ids, pool, std::move(next));
+    make_table(config, id, std::move(next));
 }
 
 // What known flows may expect of a backend. `member`: null if it is not in the configuration any more.
@@ -175,38 +212,52 @@ void Compiler::set_input(BackendId id, const BackendInput& next) {
     dirty_.push_back(id);
 }
 
-void Compiler::make_table(const PoolConfig& config, const IdRegistry::Pool& ids, CompiledPool& old,
-                          CompiledPool next) {
-    const bool reuse_maglev = old.table != nullptr && same_selection(old, next);
+void Compiler::make_table(const PoolConfig& config, PoolId id, CompiledPool next) {
+    CompiledPool& old = world_.pools[index(id)];
+    const std::shared_ptr<const PoolTable> old_table = world_.tables[index(id)];
+    const bool reuse_maglev = old_table != nullptr && same_selection(old, next);
+    const bool reuse_table =
+        reuse_maglev && same_ids(old, next) && old_table->input == selection_input(config);
     next.ids = std::move(old.ids);
-    if (reuse_maglev && same_ids(old, next) && old.table->input == selection_input(config)) {
-        next.table = std::move(old.table);
-        old = std::move(next);
-        return;
-    }
+    next.checksum = old.checksum;
+    old = std::move(next);
+    if (reuse_table) return;
     auto table = std::make_shared<PoolTable>();
-    table->id = ids.id;
+    table->id = id;
     table->input = selection_input(config);
-    for (const CompiledPool::Member& member : next.members) table->members.push_back(member.id);
+    for (const CompiledPool::Member& member : old.members) table->members.push_back(member.id);
     if (reuse_maglev) {
-        table->maglev = old.table->maglev;
+        table->maglev = old_table->maglev;
     } else {
         std::vector<MaglevMember> members;
-        for (const CompiledPool::Member& member : next.members)
+        for (const CompiledPool::Member& member : old.members)
             members.push_back({member.name, member.weight, member.eligible});
-        table->maglev = MaglevTable::build(world_.selection_key, config.name, members, next.slots);
+        table->maglev = MaglevTable::build(world_.selection_key, config.name, members, old.slots);
         ++work_.maglevs;
     }
-    next.table = std::move(table);
-    old = std::move(next);
+    set_table(id, std::move(table), config.name);
     ++work_.pools;
 }
 
+// Null: the pool goes.
+void Compiler::set_table(PoolId id, std::shared_ptr<const PoolTable> table, std::string_view name) {
+    CompiledPool& pool = world_.pools[index(id)];
+    world_.checksum -= pool.checksum;
+    pool.checksum = table != nullptr ? fnv1a(fnv1a(kFnvBasis, name), table->maglev.checksum()) : 0;
+    world_.checksum += pool.checksum;
+    for (const ServiceId service : world_.services_of_pools[index(id)])
+        world_.service_records[index(service)].table = table.get();
+    world_.tables[index(id)] = std::move(table);
+}
+
 void Compiler::compile_services() {
+    old_modes_ = world_.modes;
+    if (!input_.delta.services_changed()) return;
+    world_.modes.reset();
     std::vector<ServiceRule> rules;
     for (const ServiceConfig& service : config_.services) {
         const ServiceId id = input_.ids.service_id(service.name, service.vip);
-        modes_.set(static_cast<std::size_t>(service.forwarding));
+        world_.modes.set(static_cast<std::size_t>(service.forwarding));
         for (const PortRange& range : service.ports) {
             if (service.tcp)
                 rules.push_back({service.vip, IpProtocol::tcp, range.first, range.last, range.any, id});
@@ -214,6 +265,7 @@ void Compiler::compile_services() {
                 rules.push_back({service.vip, IpProtocol::udp, range.first, range.last, range.any, id});
         }
     }
+    compile_service_records();
     // "any" covers port 0 too (ServiceRule), whatever the configuration calls its first port.
     for (ServiceRule& rule : rules)
         if (rule.any) rule.first = 0, rule.last = 0xffff;
@@ -222,31 +274,49 @@ void Compiler::compile_services() {
     world_.rules = std::move(rules);
 }
 
+void Compiler::compile_service_records() {
+    world_.service_records.assign(input_.ids.service_ids(), {});
+    world_.services_of_pools.assign(input_.ids.pool_ids(), {});
+    for (const ServiceConfig& service : config_.services) {
+        const ServiceId id = input_.ids.service_id(service.name, service.vip);
+        const PoolId pool = world_.pool_ids.find(service.pool)->second;
+        world_.service_records[index(id)] = {pool, service.forwarding, world_.tables[index(pool)].get()};
+        world_.services_of_pools[index(pool)].push_back(id);
+    }
+}
+
 void Compiler::compile_views() {
     std::ranges::sort(dirty_);
     work_.records = dirty_.size();
     const std::size_t chunks = (world_.inputs.size() + kBackendsPerChunk - 1) / kBackendsPerChunk;
-    std::vector<std::vector<BackendId>> dirty_in(chunks), all_in(chunks);
-    for (const BackendId id : dirty_) dirty_in[index(id) / kBackendsPerChunk].push_back(id);
-    const bool needs_all =
-        ports_changed_ || (modes_ & ~world_.modes).any() ||
-        std::ranges::any_of(world_.chunks, [&](const auto& view) { return view.size() < chunks; });
-    if (needs_all)
-        for (std::uint32_t id = 0; id < world_.inputs.size(); ++id)
-            all_in[id / kBackendsPerChunk].push_back(BackendId{id});
-    for (std::size_t m = 0; m < kForwardingModes; ++m) {
-        if (!modes_.test(m)) {
-            world_.chunks[m].clear();
-            continue;
-        }
-        const std::size_t built = world_.modes.test(m) && !ports_changed_ ? world_.chunks[m].size() : 0;
-        world_.chunks[m].resize(chunks);
-        for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
-            const auto& ids = chunk < built ? dirty_in[chunk] : all_in[chunk];
-            if (!ids.empty()) compile_chunk(static_cast<ForwardingMode>(m), chunk, ids);
-        }
+    for (std::size_t mode = 0; mode < kForwardingModes; ++mode) {
+        if (world_.modes.test(mode))
+            compile_view(static_cast<ForwardingMode>(mode), chunks);
+        else
+            world_.chunks[mode].clear();
     }
-    world_.modes = modes_;
+}
+
+// New chunks whole, of the others what is dirty.
+void Compiler::compile_view(ForwardingMode mode, std::size_t chunks) {
+    const auto m = static_cast<std::size_t>(mode);
+    const std::size_t built = old_modes_.test(m) && !ports_changed_ ? world_.chunks[m].size() : 0;
+    world_.chunks[m].resize(chunks);
+    const auto chunk_of = [](BackendId id) { return index(id) / kBackendsPerChunk; };
+    for (auto first = dirty_.begin(); first != dirty_.end();) {
+        const std::size_t chunk = chunk_of(*first);
+        const auto end =
+            std::find_if(first, dirty_.end(), [&](BackendId id) { return chunk_of(id) != chunk; });
+        if (chunk < built) compile_chunk(mode, chunk, {first, end});
+        first = end;
+    }
+    for (std::size_t chunk = built; chunk < chunks; ++chunk) {
+        std::vector<BackendId> all;
+        const std::size_t end = std::min(world_.inputs.size(), (chunk + 1) * kBackendsPerChunk);
+        for (std::size_t id = chunk * kBackendsPerChunk; id < end; ++id)
+            all.push_back(BackendId{static_cast<std::uint32_t>(id)});
+        compile_chunk(mode, chunk, all);
+    }
 }
 
 // A new chunk: the old one's records, or absent ones, and those of `ids` made anew.
@@ -272,24 +342,10 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
                       to_ticks(config_.timeouts.tcp_closing), to_ticks(config_.timeouts.udp)});
     snapshot->services = world_.services;
     for (std::size_t mode = 0; mode < kForwardingModes; ++mode)
-        if (modes_.test(mode)) snapshot->backends[mode] = BackendView(world_.chunks[mode]);
-
-    snapshot->pools.resize(input_.ids.pool_ids());
-    std::uint64_t checksum = 0xcbf29ce484222325;
-    for (const auto& [name, pool] : world_.pools) {
-        snapshot->pools[index(pool.table->id)] = pool.table;
-        checksum = fnv1a(fnv1a(checksum, name), pool.table->maglev.checksum());
-    }
-    snapshot->checksum = checksum;
-
-    snapshot->service_records.resize(input_.ids.service_ids());
-    for (const ServiceConfig& service : config_.services) {
-        const PoolId pool = input_.ids.find_pool(service.pool)->id;
-        const auto& table = snapshot->pools[index(pool)];
-        snapshot->service_records[index(input_.ids.service_id(service.name, service.vip))] = {
-            pool, service.forwarding, &snapshot->backends[static_cast<std::size_t>(service.forwarding)],
-            table.get()};
-    }
+        if (world_.modes.test(mode)) snapshot->backends[mode] = BackendView(world_.chunks[mode]);
+    snapshot->pools = world_.tables;
+    snapshot->checksum = world_.checksum;
+    snapshot->service_records = world_.service_records;
     for (std::size_t i = 0; i < config_.ports.size(); ++i) {
         PortRecord record{};
         record.mac = world_.ports[i].mac;

@@ -2,15 +2,18 @@
 // reclaim.
 //
 // Theory of operation. CompiledWorld remembers what the previous snapshot was made from, beside the parts
-// made. Compiling again compares inputs and makes anew only what they changed:
+// made. Compiling again looks at what it is told has changed (a ConfigDelta, pools whose drains have ended,
+// backends whose eligibility was set), compares inputs there, and makes anew only what they changed:
 //
-//   pool         looked at if its configuration, its ids or the way to its backends changed
+//   pool         looked at if its configuration, a drain, a backend's eligibility or the way to its backends
+//                changed
 //   MaglevTable  if {members by name, weight, eligible} or M changed (key and pool name are fixed)
 //   PoolTable    the same, or a member's BackendId, or the hash's input
 //   BackendChunk if the BackendInput of one of its 1,024 backends changed, once per mode in use
 //   ServiceTable if a rule changed
 //
-// Everything else is shared with the previous snapshot by reference (ServiceTable by copy). A backend that
+// Everything else is shared with the previous snapshot by reference (ServiceTable and the lists of pointers
+// by copy), so that a backend's change of health costs its pool, whatever there is besides. A backend that
 // drains keeps its record, but is no member; one of weight 0 is a member without slots.
 //
 // The control thread only.
@@ -27,10 +30,10 @@
 #include <vector>
 
 #include "ctrl/config/config.h"
+#include "ctrl/tables/config_delta.h"
 #include "ctrl/tables/header_template.h"
 #include "ctrl/tables/id_registry.h"
 #include "ctrl/tables/next_hops.h"
-#include "ctrl/tables/pool_delta.h"
 #include "dataplane/tables/forwarding_snapshot.h"
 
 namespace weir {
@@ -41,13 +44,19 @@ class Eligibility {
     void set(BackendId id, bool eligible) {
         if (index(id) >= ineligible_.size()) ineligible_.resize(index(id) + 1, false);
         ineligible_[index(id)] = !eligible;
+        changed_.push_back(id);
     }
     [[nodiscard]] bool operator[](BackendId id) const {
         return index(id) >= ineligible_.size() || !ineligible_[index(id)];
     }
+    // Set since the last forget_changes().
+    [[nodiscard]] const std::vector<BackendId>& changed() const { return changed_; }
+    // They have been compiled.
+    void forget_changes() { changed_.clear(); }
 
   private:
     std::vector<bool> ineligible_;
+    std::vector<BackendId> changed_;
 };
 
 // A pool as it was compiled: inputs first, then what came of them.
@@ -58,11 +67,12 @@ struct CompiledPool {
         bool eligible = true;
         BackendId id = kNoBackend;
     };
-    std::uint64_t changed = 0;    // IdRegistry::Pool::changed
-    std::vector<Member> members;  // sorted by name
-    std::vector<BackendId> ids;   // of every record, draining ones included; sorted
-    std::uint32_t slots = 0;      // M
-    std::shared_ptr<const PoolTable> table;
+    static constexpr std::size_t kNowhere = ~std::size_t{0};
+    std::size_t place = kNowhere;  // in Config::pools
+    std::vector<Member> members;   // sorted by name
+    std::vector<BackendId> ids;    // of every record, draining ones included; sorted
+    std::uint32_t slots = 0;       // M
+    std::uint64_t checksum = 0;    // of its name and its Maglev table
 };
 
 class CompiledWorld {
@@ -75,20 +85,30 @@ class CompiledWorld {
     bool derive_unknown_macs;
     std::optional<NextHops> hops;
     std::vector<PortFacts> ports;
-    std::map<std::string, CompiledPool, std::less<>> pools;
-    std::vector<BackendInput> inputs;  // by BackendId
+    std::map<std::string, PoolId, std::less<>> pool_ids;   // of the configuration's pools, by name
+    std::vector<CompiledPool> pools;                       // by PoolId
+    std::vector<std::shared_ptr<const PoolTable>> tables;  // by PoolId; null where absent
+    std::uint64_t checksum = 0;                            // ForwardingSnapshot::checksum
+    std::vector<BackendInput> inputs;                      // by BackendId
     std::array<std::vector<std::shared_ptr<const BackendChunk>>, kForwardingModes> chunks;
     std::bitset<kForwardingModes> modes;  // used by a service
     std::vector<ServiceRule> rules;
     ServiceTable services;
+    std::vector<ServiceRecord> service_records;             // by ServiceId
+    std::vector<std::vector<ServiceId>> services_of_pools;  // by PoolId
+
+    [[nodiscard]] bool is_placed(PoolId id) const {
+        return index(id) < pools.size() && pools[index(id)].place != CompiledPool::kNowhere;
+    }
 };
 
 struct CompileInput {
-    const PoolDelta& delta;            // from the configuration compiled last into the same world, to this
+    const ConfigDelta& delta;          // from the configuration compiled last into the same world, to this
     const IdRegistry& ids;             // delta.next() is assigned
     std::span<const PortFacts> ports;  // by PortId; as many as the configuration has
     const Eligibility& eligible;
     std::uint64_t generation = 1;
+    std::span<const PoolId> drained{};  // what IdRegistry::end_drains() returned for this generation
 };
 
 // How much was made anew: tests and the reload's log line.

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 #include <tuple>
 
 #include "dataplane/tables/maglev_table.h"
@@ -57,7 +56,7 @@ std::vector<IdRegistry::Backend> IdRegistry::merge(const PoolConfig& config, con
     return merged;
 }
 
-Result<void> IdRegistry::check_room(const std::vector<PoolPlan>& plans, const Config& next) const {
+Result<void> IdRegistry::check_room(const std::vector<PoolPlan>& plans, const ConfigDelta& delta) const {
     std::size_t new_backends = 0, new_pools = 0, new_services = 0;
     for (const PoolPlan& plan : plans) {
         if (plan.config->backends.size() > MaglevTable::kMaxMembers)
@@ -67,8 +66,9 @@ Result<void> IdRegistry::check_room(const std::vector<PoolPlan>& plans, const Co
         new_pools += pools_.contains(plan.config->name) ? 0 : 1;
         for (const Backend& backend : plan.backends) new_backends += backend.id == kNoBackend ? 1 : 0;
     }
-    for (const ServiceConfig& service : next.services)
-        new_services += services_.contains({service.name, service.vip}) ? 0 : 1;
+    if (delta.services_changed())
+        for (const ServiceConfig& service : delta.next().services)
+            new_services += services_.contains({service.name, service.vip}) ? 0 : 1;
     const auto refuse = [](std::size_t wanted, const IdStock& stock, std::string_view what) {
         return operator_error(
             fmt::format("{} new {} are too many: {} ids are free (those of removed ones become free when "
@@ -81,23 +81,30 @@ Result<void> IdRegistry::check_room(const std::vector<PoolPlan>& plans, const Co
     return {};
 }
 
-void IdRegistry::commit_pool(PoolPlan& plan, std::uint64_t generation) {
+void IdRegistry::commit_pool(PoolPlan& plan) {
     const auto [place, is_new] = pools_.try_emplace(plan.config->name);
     Pool& pool = place->second;
     if (is_new) pool.id = PoolId{pool_stock_.take()};
     pool.phase = IdPhase::serving;
-    pool.changed = generation;
     pool.backends = std::move(plan.backends);
-    draining_ -= std::exchange(pool.draining, 0);
     for (Backend& backend : pool.backends) {
-        if (backend.id == kNoBackend) {
-            const std::uint32_t given = backend_stock_.high_water();
-            backend.id = BackendId{backend_stock_.take()};
-            if (index(backend.id) < given) reused_.backends.push_back(backend.id);
-        }
-        pool.draining += backend.phase == IdPhase::draining ? 1 : 0;
+        if (backend.id != kNoBackend) continue;
+        const std::uint32_t given = backend_stock_.high_water();
+        backend.id = BackendId{backend_stock_.take()};
+        if (index(backend.id) < given) reused_.backends.push_back(backend.id);
     }
+    count_draining(pool);
+}
+
+void IdRegistry::count_draining(Pool& pool) {
+    draining_ -= pool.draining;
+    pool.draining =
+        static_cast<std::size_t>(std::ranges::count(pool.backends, IdPhase::draining, &Backend::phase));
     draining_ += pool.draining;
+    if (pool.draining != 0)
+        draining_pools_.insert(&pool);
+    else
+        draining_pools_.erase(&pool);
 }
 
 void IdRegistry::remove_pool(const std::string& name, std::uint64_t generation) {
@@ -105,13 +112,12 @@ void IdRegistry::remove_pool(const std::string& name, std::uint64_t generation) 
     pool.phase = IdPhase::gone;
     pool.since = generation;
     waits_.try_emplace(generation);
-    pool.changed = generation;
-    draining_ -= std::exchange(pool.draining, 0);
     for (Backend& backend : pool.backends) {
         if (backend.phase == IdPhase::gone) continue;
         backend.phase = IdPhase::gone;
         backend.since = generation;
     }
+    count_draining(pool);
 }
 
 void IdRegistry::assign_services(const Config& next, std::uint64_t generation) {
@@ -134,27 +140,25 @@ void IdRegistry::assign_services(const Config& next, std::uint64_t generation) {
     }
 }
 
-Result<void> IdRegistry::assign(const PoolDelta& delta, std::uint64_t generation) {
+Result<void> IdRegistry::assign(const ConfigDelta& delta, std::uint64_t generation) {
     std::vector<PoolPlan> plans;
-    for (std::size_t i = 0; i < delta.next().pools.size(); ++i) {
-        if (delta.unchanged(i)) continue;
-        const PoolConfig& config = delta.next().pools[i];
+    for (const std::size_t place : delta.changed_pools()) {
+        const PoolConfig& config = delta.next().pools[place];
         const auto known = pools_.find(config.name);
         plans.push_back(
             {&config, merge(config, known == pools_.end() ? nullptr : &known->second, generation)});
     }
-    if (auto room = check_room(plans, delta.next()); !room) return room;
-    for (PoolPlan& plan : plans) commit_pool(plan, generation);
-    for (const PoolConfig* pool : delta.removed()) remove_pool(pool->name, generation);
-    assign_services(delta.next(), generation);
+    if (auto room = check_room(plans, delta); !room) return room;
+    for (PoolPlan& plan : plans) commit_pool(plan);
+    for (const PoolConfig* pool : delta.removed_pools()) remove_pool(pool->name, generation);
+    if (delta.services_changed()) assign_services(delta.next(), generation);
     return {};
 }
 
 std::size_t IdRegistry::observe_drains(const SweepView& workers) {
     std::size_t drained = 0;
-    for (auto& [name, pool] : pools_) {
-        if (pool.draining == 0) continue;
-        for (Backend& backend : pool.backends) {
+    for (Pool* pool : draining_pools_) {
+        for (Backend& backend : pool->backends) {
             if (backend.phase != IdPhase::draining) continue;
             if (reached_ >= backend.since && workers.active_flows(backend.id) == 0) backend.drained = true;
             drained += backend.drained ? 1 : 0;
@@ -185,22 +189,25 @@ IdRegistry::Progress IdRegistry::observe(const SweepView& workers) {
     return progress;
 }
 
-std::size_t IdRegistry::end_drains(std::uint64_t generation) {
-    std::size_t ended = 0;
-    for (auto& [name, pool] : pools_) {
-        if (pool.draining == 0) continue;
-        for (Backend& backend : pool.backends) {
+std::vector<PoolId> IdRegistry::end_drains(std::uint64_t generation) {
+    std::vector<Pool*> ended;
+    for (Pool* pool : draining_pools_) {
+        bool any = false;
+        for (Backend& backend : pool->backends) {
             if (backend.phase != IdPhase::draining || !backend.drained) continue;
             backend.phase = IdPhase::gone;
             backend.since = generation;
-            pool.changed = generation;
-            --pool.draining;
-            ++ended;
+            any = true;
         }
+        if (any) ended.push_back(pool);
     }
-    draining_ -= ended;
-    if (ended != 0) waits_.try_emplace(generation);
-    return ended;
+    std::vector<PoolId> ids;
+    for (Pool* pool : ended) {
+        count_draining(*pool);
+        ids.push_back(pool->id);
+    }
+    if (!ids.empty()) waits_.try_emplace(generation);
+    return ids;
 }
 
 void IdRegistry::free_gone(std::uint64_t generation, Progress& progress) {

@@ -27,13 +27,14 @@
 #include <map>
 #include <optional>
 #include <queue>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "ctrl/config/config.h"
-#include "ctrl/tables/pool_delta.h"
+#include "ctrl/tables/config_delta.h"
 #include "ctrl/tables/sweep_view.h"
 #include "dataplane/ids.h"
 #include "drivers/result.h"
@@ -74,7 +75,6 @@ class IdRegistry {
         PoolId id{};
         IdPhase phase = IdPhase::serving;
         std::uint64_t since = 0;
-        std::uint64_t changed = 0;      // generation of the last change of anything below
         std::size_t draining = 0;       // backends in that phase
         std::vector<Backend> backends;  // sorted by name, then address
     };
@@ -86,11 +86,12 @@ class IdRegistry {
     // Gives every pool, backend and service of `delta.next()` its id, for the snapshot `generation`. An error
     // (too many) changes nothing. Precondition: validate_config accepted the configuration, and the previous
     // one that `delta` was made from is the one assigned last.
-    Result<void> assign(const PoolDelta& delta, std::uint64_t generation);
+    Result<void> assign(const ConfigDelta& delta, std::uint64_t generation);
     // What the workers' counters tell; call it every tick.
     Progress observe(const SweepView& workers);
-    // Backends whose drain has ended are absent from the snapshot `generation` on. Returns how many.
-    std::size_t end_drains(std::uint64_t generation);
+    // Backends whose drain has ended are absent from the snapshot `generation` on. Returns their pools, each
+    // once.
+    std::vector<PoolId> end_drains(std::uint64_t generation);
 
     // Ids given since the last call that had another owner before: their counters do not begin at 0.
     struct Reused {
@@ -129,8 +130,9 @@ class IdRegistry {
 
     [[nodiscard]] static std::vector<Backend> merge(const PoolConfig& config, const Pool* known,
                                                     std::uint64_t generation);
-    [[nodiscard]] Result<void> check_room(const std::vector<PoolPlan>& plans, const Config& next) const;
-    void commit_pool(PoolPlan& plan, std::uint64_t generation);
+    [[nodiscard]] Result<void> check_room(const std::vector<PoolPlan>& plans, const ConfigDelta& delta) const;
+    void commit_pool(PoolPlan& plan);
+    void count_draining(Pool& pool);
     std::size_t observe_drains(const SweepView& workers);
     void remove_pool(const std::string& name, std::uint64_t generation);
     void assign_services(const Config& next, std::uint64_t generation);
@@ -144,7 +146,8 @@ class IdRegistry {
     std::map<std::uint64_t, SweepWait> waits_;  // by generation
     Reused reused_;
     std::size_t draining_ = 0;
-    std::uint64_t reached_ = 0;  // generation that every worker used at the last observe()
+    std::set<Pool*> draining_pools_;  // with a backend in that phase; a map's elements stay where they are
+    std::uint64_t reached_ = 0;       // generation that every worker used at the last observe()
 };
 
 }  // namespace weir

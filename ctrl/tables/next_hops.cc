@@ -25,11 +25,6 @@ MacAddress derived_mac(const IpAddress& address) {
 NextHops::NextHops(const Config& config, bool derive_unknown_macs)
     : world_(copy_of_ways(config)), egress_(*world_), derive_(derive_unknown_macs) {}
 
-bool NextHops::same_as(const Config& config) const {
-    return world_->ports == config.ports && world_->neighbors == config.neighbors &&
-           world_->routes == config.routes;
-}
-
 // The port's address in the next hop's own network; else the port's first of the family.
 void NextHops::set_source(NextHop& hop, const PortConfig& port, Family family) const {
     for (const IpPrefix& own : port.addresses) {

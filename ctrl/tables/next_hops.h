@@ -40,9 +40,6 @@ class NextHops {
 
     [[nodiscard]] NextHop find(const IpAddress& destination) const;
 
-    // Built from the same ports, neighbors and routes.
-    [[nodiscard]] bool same_as(const Config& config) const;
-
   private:
     void set_source(NextHop& hop, const PortConfig& port, Family family) const;
 

@@ -44,8 +44,9 @@ inline void count_flow_begin(WorkerCounters& counters, ServiceId service, Backen
 namespace detail {
 
 // Null unless packets of the service may go to the backend.
-inline const BackendRecord* honoured(const ServiceRecord& service, BackendId id) noexcept {
-    const BackendRecord& record = (*service.view)[id];
+inline const BackendRecord* honoured(const ForwardingSnapshot& world, const ServiceRecord& service,
+                                     BackendId id) noexcept {
+    const BackendRecord& record = world.view_of(service)[id];
     return record.pool == service.pool ? &record : nullptr;  // an absent backend is of no pool
 }
 
@@ -125,7 +126,7 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     const BackendId backend = select_new(burst, i, context, *service.table, burst.selection[i], stale);
     if (backend == kNoBackend) [[unlikely]]
         return burst.drop(i, DropReason::no_backend);
-    send_to(burst, i, context, (*service.view)[backend], backend);
+    send_to(burst, i, context, context.world.view_of(service)[backend], backend);
 }
 
 // A SYN on a flow that had ended counts as a new flow, and goes elsewhere if its backend gets no new ones any
@@ -148,7 +149,8 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 [[gnu::always_inline]] inline bool send_known(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                               FlowRef entry) noexcept {
     const BackendId backend = entry.backend();
-    const BackendRecord* record = honoured(context.world.service_records[index(burst.service[i])], backend);
+    const BackendRecord* record =
+        honoured(context.world, context.world.service_records[index(burst.service[i])], backend);
     if (record == nullptr) [[unlikely]]
         return false;
     const FlowState before = entry.state();

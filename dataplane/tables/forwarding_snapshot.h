@@ -33,9 +33,8 @@ struct PoolTable {
 
 struct ServiceRecord {
     PoolId pool = kNoPool;
-    ForwardingMode mode{};
-    const BackendView* view = nullptr;  // the mode's, in the same snapshot
-    const PoolTable* table = nullptr;   // kept alive by ForwardingSnapshot::pools; null: no such service
+    ForwardingMode mode{};             // chooses the BackendView
+    const PoolTable* table = nullptr;  // kept alive by ForwardingSnapshot::pools; null: no such service
 };
 
 // What weir answers on a port, and with which MAC it sends.
@@ -56,9 +55,13 @@ struct ForwardingSnapshot {
     std::array<BackendView, kForwardingModes> backends;
     std::vector<std::shared_ptr<const PoolTable>> pools;  // by PoolId; null where absent
     std::vector<PortRecord> ports;                        // by PortId
-    // FNV-1a over every pool's name and Maglev checksum, in the order of names: equal on two appliances that
-    // would pick the same backends.
+    // Sum over the pools of FNV-1a of the name and the Maglev checksum: equal on two appliances that would
+    // pick the same backends.
     std::uint64_t checksum = 0;
+
+    [[nodiscard]] const BackendView& view_of(const ServiceRecord& service) const noexcept {
+        return backends[static_cast<std::size_t>(service.mode)];
+    }
 };
 
 }  // namespace weir

@@ -2,9 +2,9 @@
 // a line; tools/bench makes tables, claims and plots of them.
 //
 //   pipeline_bench [--quick] [--only TEXT] [--cpu N]
+#include <sched.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
-#include <sched.h>
 
 #include <cstdio>
 #include <string>
@@ -28,10 +28,14 @@ void print(const Json& object) {
 
 constexpr std::string_view text_of(Mix mix) {
     switch (mix) {
-        case Mix::established: return "established";
-        case Mix::fresh: return "new";
-        case Mix::half: return "half";
-        case Mix::syn_flood: return "syn_flood";
+        case Mix::established:
+            return "established";
+        case Mix::fresh:
+            return "new";
+        case Mix::half:
+            return "half";
+        case Mix::syn_flood:
+            return "syn_flood";
     }
     return "";
 }
@@ -106,8 +110,8 @@ int bench(bool quick, const std::string& only, std::size_t rounds) {
         std::fprintf(stderr, "bench: %s\n", eal.error().message.c_str());
         return 2;
     }
-    rte_mempool* pool = rte_pktmbuf_pool_create("bench", 2 * kBatch - 1, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
-                                                SOCKET_ID_ANY);
+    rte_mempool* pool =
+        rte_pktmbuf_pool_create("bench", 2 * kBatch - 1, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
     Mbufs mbufs;
     if (pool == nullptr || rte_pktmbuf_alloc_bulk(pool, mbufs.data(), kBatch) != 0) {
         std::fprintf(stderr, "bench: no memory for %zu mbufs\n", kBatch);

@@ -18,7 +18,7 @@ enum class Mix : std::uint8_t {
     established,  // segments of known flows
     fresh,        // every packet the SYN of a flow never seen; time passes so that `flows` are alive at once
     half,         // known and fresh flows in turn
-    syn_flood,    // as fresh, on a table full to the last slot, half of it with confirmed flows; no time passes
+    syn_flood,  // as fresh, on a table full to the last slot, half of it with confirmed flows; no time passes
 };
 
 struct Row {
@@ -31,10 +31,10 @@ struct Row {
     Mix mix = Mix::established;
     std::uint32_t services = 1;
     std::uint32_t backends = 2;
-    bool own_pools = false;           // each service its own pool of `backends`
-    std::uint32_t frame_bytes = 60;   // without FCS; at least what the headers need
+    bool own_pools = false;          // each service its own pool of `backends`
+    std::uint32_t frame_bytes = 60;  // without FCS; at least what the headers need
     IpProtocol protocol = IpProtocol::tcp;
-    bool checksum_offload = false;    // the device says that the IPv4 header checksum is right
+    bool checksum_offload = false;  // the device says that the IPv4 header checksum is right
 };
 
 }  // namespace weir::bench

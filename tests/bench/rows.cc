@@ -15,7 +15,8 @@ std::string flows_text(std::uint32_t flows) {
 // "ipip 6in4 1M random"
 std::string name_of_row(const Row& row) {
     std::string name(name_of(row.mode));
-    const std::string inner = row.family == Family::v4 ? "4" : "6", outer = row.outer == Family::v4 ? "4" : "6";
+    const std::string inner = row.family == Family::v4 ? "4" : "6",
+                      outer = row.outer == Family::v4 ? "4" : "6";
     name += row.mode == ForwardingMode::dsr ? " v" + inner : " " + inner + "in" + outer;
     name += " " + flows_text(row.flows);
     if (row.order == Order::runs) name += " runs";

@@ -86,7 +86,8 @@ void Traffic::write_flow(rte_mbuf& packet, std::uint32_t flow, std::uint8_t tcp_
     std::memcpy(frame, frame_.data(), l4 + l4_header_length(row_.protocol));
     const std::uint32_t client = flow >> 15;
     // A flow keeps its service; neighbouring flows are of different ones.
-    const auto service = static_cast<std::uint32_t>((std::uint64_t{flow * 0x9e37'79b1u} * row_.services) >> 32);
+    const auto service =
+        static_cast<std::uint32_t>((std::uint64_t{flow * 0x9e37'79b1u} * row_.services) >> 32);
     if (row_.family == Family::v4) {
         auto& ip = at<Ipv4Header>(frame, sizeof(EthernetHeader));
         ip.source = Ipv4Address{Be32(0x0b00'0000u + client)};

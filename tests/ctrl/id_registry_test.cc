@@ -15,7 +15,7 @@ class IdRegistryTest : public testing::Test {
   protected:
     void assign(Config next) {
         auto config = std::make_unique<Config>(std::move(next));
-        const PoolDelta delta(config_.get(), *config);
+        const ConfigDelta delta(config_.get(), *config);
         const auto assigned = registry.assign(delta, ++generation);
         ASSERT_TRUE(assigned) << assigned.error().message;
         config_ = std::move(config);
@@ -40,11 +40,11 @@ class IdRegistryTest : public testing::Test {
         assign(web_config());
         const BackendId id = find("web", "w2", "10.1.1.12")->id;
         Config without = web_config();
-        without.pools[0].backends.pop_back();
+        without.pools[0].backends.change().pop_back();
         assign(without);
         workers.take(generation);
         EXPECT_EQ(settle().drained, 1u);
-        EXPECT_EQ(registry.end_drains(++generation), 1u);
+        EXPECT_EQ(registry.end_drains(++generation).size(), 1u);
         workers.take(generation);
         return id;
     }
@@ -60,9 +60,9 @@ TEST_F(IdRegistryTest, SameBackendKeepsItsIdWhateverTheOrderAndWeight) {
     const BackendId w1 = find("web", "w1", "10.1.1.11")->id, w2 = find("web", "w2", "10.1.1.12")->id;
     EXPECT_NE(w1, w2);
     Config next = web_config();
-    std::swap(next.pools[0].backends[0], next.pools[0].backends[1]);
-    next.pools[0].backends[0].weight = 7;
-    next.pools[0].backends.insert(next.pools[0].backends.begin(), backend("a", "10.1.1.99"));
+    std::swap(next.pools[0].backends.change()[0], next.pools[0].backends.change()[1]);
+    next.pools[0].backends.change()[0].weight = 7;
+    next.pools[0].backends.change().insert(next.pools[0].backends.begin(), backend("a", "10.1.1.99"));
     assign(next);
     EXPECT_EQ(find("web", "w1", "10.1.1.11")->id, w1);
     EXPECT_EQ(find("web", "w2", "10.1.1.12")->id, w2);
@@ -74,7 +74,7 @@ TEST_F(IdRegistryTest, NewAddressIsANewIdAndTheOldOneDrains) {
     assign(web_config());
     const BackendId old = find("web", "w2", "10.1.1.12")->id;
     Config next = web_config();
-    next.pools[0].backends[1].address = ip("10.1.1.13");
+    next.pools[0].backends.change()[1].address = ip("10.1.1.13");
     assign(next);
     EXPECT_NE(find("web", "w2", "10.1.1.13")->id, old);
     EXPECT_EQ(find("web", "w2", "10.1.1.13")->phase, IdPhase::serving);
@@ -87,17 +87,17 @@ TEST_F(IdRegistryTest, DrainWaitsForEveryWorkerAndEveryFlow) {
     assign(web_config());
     const BackendId id = find("web", "w2", "10.1.1.12")->id;
     Config without = web_config();
-    without.pools[0].backends.pop_back();
+    without.pools[0].backends.change().pop_back();
     assign(without);
     workers[0].snapshot_generation.set(generation);
     EXPECT_EQ(settle().drained, 0u) << "worker 1 has not seen that it drains";
     workers[1].backends[index(id)].active_flows.add(1);
     workers.take(generation);
     EXPECT_EQ(settle().drained, 0u) << "worker 1 holds a flow";
-    EXPECT_EQ(registry.end_drains(generation + 1), 0u);
+    EXPECT_EQ(registry.end_drains(generation + 1).size(), 0u);
     workers[1].backends[index(id)].active_flows.subtract(1);
     EXPECT_EQ(observe().drained, 1u);
-    EXPECT_EQ(registry.end_drains(++generation), 1u);
+    EXPECT_EQ(registry.end_drains(++generation).size(), 1u);
     EXPECT_EQ(find("web", "w2", "10.1.1.12")->phase, IdPhase::gone);
     EXPECT_EQ(registry.draining(), 0u);
 }
@@ -105,7 +105,7 @@ TEST_F(IdRegistryTest, DrainWaitsForEveryWorkerAndEveryFlow) {
 TEST_F(IdRegistryTest, AWorkersFlowsCountOnlyAfterAnObservationOfItsGeneration) {
     assign(web_config());
     Config without = web_config();
-    without.pools[0].backends.pop_back();
+    without.pools[0].backends.change().pop_back();
     assign(without);
     workers.take(generation);
     EXPECT_EQ(observe().drained, 0u);
@@ -119,14 +119,14 @@ TEST_F(IdRegistryTest, IdIsReusedOnlyAfterTwoSweepsOfEveryWorker) {
     workers[1].flow_sweeps.add(1);
     EXPECT_EQ(settle().freed, 0u);
     Config next = web_config();
-    next.pools[0].backends[1] = backend("w3", "10.1.1.33");
+    next.pools[0].backends.change()[1] = backend("w3", "10.1.1.33");
     assign(next);
     EXPECT_NE(find("web", "w3", "10.1.1.33")->id, id) << "worker 1 may still hold the old id";
     workers[1].flow_sweeps.add(1);
     EXPECT_EQ(observe().freed, 1u);
     EXPECT_EQ(registry.waiting(), 0u);
     EXPECT_EQ(find("web", "w2", "10.1.1.12"), nullptr);
-    next.pools[0].backends.push_back(backend("w4", "10.1.1.44"));
+    next.pools[0].backends.change().push_back(backend("w4", "10.1.1.44"));
     assign(next);
     EXPECT_EQ(find("web", "w4", "10.1.1.44")->id, id);
 }
@@ -146,7 +146,7 @@ TEST_F(IdRegistryTest, ComingBackCancelsTheDrainAndKeepsTheId) {
     assign(web_config());
     const BackendId id = find("web", "w2", "10.1.1.12")->id;
     Config without = web_config();
-    without.pools[0].backends.pop_back();
+    without.pools[0].backends.change().pop_back();
     assign(without);
     workers.take(generation);
     EXPECT_EQ(settle().drained, 1u);
@@ -154,7 +154,7 @@ TEST_F(IdRegistryTest, ComingBackCancelsTheDrainAndKeepsTheId) {
     EXPECT_EQ(find("web", "w2", "10.1.1.12")->id, id);
     EXPECT_EQ(find("web", "w2", "10.1.1.12")->phase, IdPhase::serving);
     EXPECT_EQ(registry.draining(), 0u);
-    EXPECT_EQ(registry.end_drains(generation + 1), 0u);
+    EXPECT_EQ(registry.end_drains(generation + 1).size(), 0u);
 }
 
 TEST_F(IdRegistryTest, ComingBackWhileGoneKeepsTheIdAndIsNotFreedLater) {
@@ -174,7 +174,7 @@ TEST_F(IdRegistryTest, RemovedPoolIsGoneAtOnceWithItsDrainingBackends) {
     const PoolId web = registry.find_pool("web")->id;
     const BackendId w1 = find("web", "w1", "10.1.1.11")->id;
     Config without_w2 = web_config();
-    without_w2.pools[0].backends.pop_back();
+    without_w2.pools[0].backends.change().pop_back();
     assign(without_w2);
     ASSERT_EQ(registry.draining(), 1u);
     assign(edge_config());
@@ -210,10 +210,10 @@ TEST_F(IdRegistryTest, ServiceIdBelongsToNameAndVip) {
 TEST_F(IdRegistryTest, TooManyIsOneSentenceAndChangesNothing) {
     assign(web_config());
     Config huge = web_config();
-    huge.pools[0].backends.clear();
+    huge.pools[0].backends.change().clear();
     for (unsigned i = 0; i <= MaglevTable::kMaxMembers; ++i)
-        huge.pools[0].backends.push_back(backend(fmt::format("b{}", i), "10.1.1.11"));
-    const auto refused = registry.assign(PoolDelta(config_.get(), huge), generation + 1);
+        huge.pools[0].backends.change().push_back(backend(fmt::format("b{}", i), "10.1.1.11"));
+    const auto refused = registry.assign(ConfigDelta(config_.get(), huge), generation + 1);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().message, "pool \"web\" has 65536 backends; at most 65535 are possible");
     EXPECT_EQ(registry.backend_ids(), 2u);

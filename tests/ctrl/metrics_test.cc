@@ -52,6 +52,8 @@ class MetricsTest : public testing::Test {
     }
     std::string text() {
         input.labels = make_metrics_labels(world);
+        input.generation = world.generation();
+        input.checksum = world.checksum();
         input.publish_durations = world.publish_durations();
         std::ostringstream out;
         prometheus::TextSerializer().Serialize(out, collect_metrics(input));
@@ -110,7 +112,7 @@ TEST_F(MetricsTest, BackendStates) {
     config.pools.push_back(pool("idle", {backend("i1", "10.1.1.11")}));
     apply(config);
     workers[0].backends[1].active_flows.add(1);  // w2 drains as long as it is there
-    config.pools[0].backends.pop_back();
+    config.pools[0].backends.change().pop_back();
     apply(config);
     EXPECT_EQ(value("weir_backend_state{pool=\"web\",backend=\"w1\",state=\"unavailable\"}"), "1");
     EXPECT_EQ(value("weir_backend_state{pool=\"web\",backend=\"w1\",state=\"healthy\"}"), "0");
@@ -128,7 +130,7 @@ TEST_F(MetricsTest, ANewAddressIsOneSeriesWithTheOldWhileThatDrains) {
     workers[0].backends[1].packets.add(100);
     workers[0].backends[1].active_flows.add(1);
     Config moved = web_config();
-    moved.pools[0].backends[1].address = ip("10.1.1.77");
+    moved.pools[0].backends.change()[1].address = ip("10.1.1.77");
     apply(moved);
     workers[0].backends[2].packets.add(11);
     EXPECT_EQ(value("weir_backend_packets_total{pool=\"web\",backend=\"w2\"}"), "111");
@@ -140,13 +142,13 @@ TEST_F(MetricsTest, AReusedIdBeginsAtZero) {
     apply(web_config());
     workers[0].backends[1].packets.add(100);
     Config without = web_config();
-    without.pools[0].backends.pop_back();
+    without.pools[0].backends.change().pop_back();
     apply(without);
     settle();
     workers.sweep(2);
     world.tick();
     ASSERT_EQ(world.ids().waiting(), 0u);
-    without.pools[0].backends.push_back(backend("w3", "10.1.1.33"));
+    without.pools[0].backends.change().push_back(backend("w3", "10.1.1.33"));
     apply(without);
     ASSERT_EQ(world.ids().backend_ids(), 2u) << "w3 has w2's id";
     workers[1].backends[1].packets.add(7);
@@ -156,7 +158,7 @@ TEST_F(MetricsTest, AReusedIdBeginsAtZero) {
 TEST_F(MetricsTest, StatesOfManyBackendsOnlyInFullDetail) {
     Config config = web_config();
     for (unsigned i = 0; i <= kMaxDetailedBackends; ++i)
-        config.pools[0].backends.push_back(backend("many-" + std::to_string(i), "10.1.1.11"));
+        config.pools[0].backends.change().push_back(backend("many-" + std::to_string(i), "10.1.1.11"));
     apply(config);
     EXPECT_EQ(value("weir_backend_state{pool=\"web\",backend=\"w1\",state=\"unavailable\"}"), "absent");
     EXPECT_EQ(value("weir_pool_backends{pool=\"web\",state=\"unavailable\"}"), "2003");

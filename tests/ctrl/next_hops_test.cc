@@ -94,14 +94,5 @@ TEST(NextHops, DerivedMacs) {
     EXPECT_NE(derived_mac(ip("fd00::1")), derived_mac(ip("fd00::2")));
 }
 
-TEST(NextHops, KnowsWhatItWasMadeFrom) {
-    const NextHops hops(two_ports(), false);
-    EXPECT_TRUE(hops.same_as(two_ports()));
-    EXPECT_FALSE(hops.same_as(edge_config()));
-    Config moved = two_ports();
-    moved.neighbors[0].mac = mac("02:00:00:00:00:ff");
-    EXPECT_FALSE(hops.same_as(moved));
-}
-
 }  // namespace
 }  // namespace weir

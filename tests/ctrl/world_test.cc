@@ -34,7 +34,7 @@ class WorldTest : public testing::Test {
     }
     static Config without_w2() {
         Config config = web_config();
-        config.pools[0].backends.pop_back();
+        config.pools[0].backends.change().pop_back();
         return config;
     }
 
@@ -82,6 +82,24 @@ TEST_F(WorldTest, AReplacedSnapshotIsCountedFromItsReplacementUntilItIsFreed) {
     EXPECT_EQ(steps, std::vector{ReloadStep::reclaimed});
 }
 
+TEST_F(WorldTest, HealthChangesNoNamesAndDrainsDo) {
+    apply(web_config());
+    EXPECT_EQ(world.named_generation(), 1u);
+    world.set_eligible(BackendId{0}, false);
+    const ApplyReport health = world.republish();
+    EXPECT_EQ(health.work.maglevs, 1u);
+    EXPECT_EQ(health.work.records, 1u);
+    EXPECT_EQ(world.republish().work.pools, 0u) << "compiled already";
+    EXPECT_EQ(world.named_generation(), 1u);
+    apply(without_w2());
+    EXPECT_EQ(world.named_generation(), 4u);
+    for (int i = 0; i < 3; ++i) {
+        workers.take(world.generation());
+        tick();
+    }
+    EXPECT_EQ(world.named_generation(), 5u) << "the drain has ended";
+}
+
 TEST_F(WorldTest, AStuckWorkerIsNamedOnceAndDelaysNobody) {
     apply(web_config());
     workers.take(1);
@@ -109,7 +127,7 @@ TEST_F(WorldTest, OldSnapshotsOfAStuckReaderAreBoundedAndTheNewestWins) {
     const ForwardingSnapshot* held = stuck.latch();
     for (unsigned weight = 2; weight < 32; ++weight) {
         Config config = web_config();
-        config.pools[0].backends[0].weight = weight;
+        config.pools[0].backends.change()[0].weight = weight;
         apply(config);
         EXPECT_LE(world.retired(), World::kMaxRetired);
     }
@@ -183,7 +201,7 @@ TEST_F(WorldTest, WhatNeedsARestartIsRefusedAndChangesNothing) {
 TEST_F(WorldTest, AHundredReloadsLeaveNothingBehind) {
     for (unsigned i = 0; i < 100; ++i) {
         Config config = web_config();
-        config.pools[0].backends[1].address = ip("10.1.1." + std::to_string(20 + i % 7));
+        config.pools[0].backends.change()[1].address = ip("10.1.1." + std::to_string(20 + i % 7));
         apply(config);
         workers.take(world.generation());
         tick();

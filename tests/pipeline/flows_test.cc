@@ -200,7 +200,7 @@ TEST_F(FlowsTest, a_first_packet_that_ends_a_flow_is_forwarded_and_leaves_no_ent
 
 Config only_old(unsigned first, unsigned last) {
     Config config = old_serve();
-    std::erase_if(config.pools[0].backends, [&](const BackendConfig& backend) {
+    std::erase_if(config.pools[0].backends.change(), [&](const BackendConfig& backend) {
         const std::uint32_t n = backend.address.v4().bits.value() & 0xff;
         return !is_old(backend.address.v4().bits.value()) || n < first || n > last;
     });
@@ -272,7 +272,7 @@ TEST_F(FlowsTest, flows_of_a_pool_that_the_service_has_left_are_bound_anew_at_on
     Config config = only_old(1, 4);
     config.pools.push_back(new_serve().pools[0]);
     config.pools[1].name = "other";
-    std::erase_if(config.pools[1].backends, [](const BackendConfig& b) { return b.weight == 0; });
+    std::erase_if(config.pools[1].backends.change(), [](const BackendConfig& b) { return b.weight == 0; });
     SmallWorld world(config);
     for (std::uint32_t n = 0; n < 300; ++n) {
         ASSERT_TRUE(is_old(send(world, udp_frame(flow(n)), Tick{1})));

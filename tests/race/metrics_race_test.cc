@@ -17,7 +17,7 @@ Config growing_config(unsigned generation) {
     Config config = web_config();
     config.pools[0].table_size = 65537;
     for (unsigned i = 0; i < generation * 700; ++i)
-        config.pools[0].backends.push_back(
+        config.pools[0].backends.change().push_back(
             backend(fmt::format("b{:05}", i), fmt::format("10.1.{}.{}", 2 + i / 200, 1 + i % 200)));
     return config;
 }

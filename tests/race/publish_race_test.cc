@@ -132,7 +132,7 @@ class ReadingWorker {
 Config config_number(unsigned n) {
     Config config = web_config();
     config.pools[0].table_size = 251;
-    config.pools[0].backends[1].address = ip("10.1.2." + std::to_string(1 + n % 200));
+    config.pools[0].backends.change()[1].address = ip("10.1.2." + std::to_string(1 + n % 200));
     return config;
 }
 

@@ -1,0 +1,184 @@
+// A snapshot that grew out of many changes says what one compiled from nothing says. Seeded.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <random>
+
+#include "ctrl/tables/compile_snapshot.h"
+#include "tests/ctrl/config_builder.h"
+
+namespace weir {
+namespace {
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr unsigned kRounds = 300;
+#else
+constexpr unsigned kRounds = 3'000;
+#endif
+
+class RandomConfig {
+  public:
+    explicit RandomConfig(std::mt19937_64& random) : random_(random), config_(edge_config()) {
+        for (int n = 0; n < 4; ++n) add_pool();
+        add_service();
+    }
+    [[nodiscard]] const Config& config() const { return config_; }
+    void change() {
+        PoolConfig& pool = config_.pools[below(config_.pools.size())];
+        switch (below(9)) {
+            case 0:
+                if (config_.pools.size() < 8) add_pool();
+                break;
+            case 1:
+                remove_unused_pool();
+                break;
+            case 2:
+                add_backend(pool);
+                break;
+            case 3:
+                if (!pool.backends.empty())
+                    pool.backends.change().erase(pool.backends.begin() +
+                                                 static_cast<std::ptrdiff_t>(below(pool.backends.size())));
+                break;
+            case 4:
+                if (!pool.backends.empty())
+                    pool.backends.change()[below(pool.backends.size())].weight =
+                        static_cast<unsigned>(below(3));
+                break;
+            case 5:
+                if (config_.services.size() < 6) add_service();
+                break;
+            case 6:
+                if (config_.services.size() > 1) config_.services.pop_back();
+                break;
+            case 7:
+                pool.hash = below(2) == 0 ? SelectionHash::five_tuple : SelectionHash::source_ip;
+                break;
+            default:
+                config_.neighbors[1].mac.bytes[5] ^= 1;
+        }
+        std::ranges::shuffle(config_.pools, random_);
+    }
+
+  private:
+    std::size_t below(std::size_t end) { return random_() % end; }
+    void add_pool() {
+        const std::string name = "pool" + std::to_string(below(12));
+        if (std::ranges::find(config_.pools, name, &PoolConfig::name) != config_.pools.end()) return;
+        config_.pools.push_back(pool(name, {}));
+        config_.pools.back().table_size = 251;
+        for (int n = 0; n < 3; ++n) add_backend(config_.pools.back());
+    }
+    void add_backend(PoolConfig& pool) {
+        const std::string name = "b" + std::to_string(below(20));
+        if (std::ranges::find(pool.backends, name, &BackendConfig::name) != pool.backends.end()) return;
+        pool.backends.change().push_back(
+            backend(name, "10.1.1." + std::to_string(10 + below(4)), static_cast<unsigned>(below(3))));
+    }
+    void add_service() {
+        constexpr ForwardingMode kModes[] = {ForwardingMode::dsr, ForwardingMode::ipip, ForwardingMode::gue};
+        const std::size_t number = config_.services.size();
+        config_.services.push_back(
+            service("s" + std::to_string(number), "203.0.113." + std::to_string(number),
+                    config_.pools[below(config_.pools.size())].name, kModes[below(3)]));
+    }
+    void remove_unused_pool() {
+        const auto unused = std::ranges::find_if(config_.pools, [this](const PoolConfig& pool) {
+            return std::ranges::find(config_.services, pool.name, &ServiceConfig::pool) ==
+                   config_.services.end();
+        });
+        if (unused != config_.pools.end() && config_.pools.size() > 1) config_.pools.erase(unused);
+    }
+    std::mt19937_64& random_;
+    Config config_;
+};
+
+void expect_same_pools(const ForwardingSnapshot& grown, const ForwardingSnapshot& fresh) {
+    ASSERT_EQ(grown.pools.size(), fresh.pools.size());
+    for (std::size_t i = 0; i < grown.pools.size(); ++i) {
+        ASSERT_EQ(grown.pools[i] == nullptr, fresh.pools[i] == nullptr) << "pool " << i;
+        if (grown.pools[i] == nullptr) continue;
+        EXPECT_EQ(grown.pools[i]->id, fresh.pools[i]->id);
+        EXPECT_EQ(grown.pools[i]->input, fresh.pools[i]->input);
+        EXPECT_EQ(grown.pools[i]->members, fresh.pools[i]->members);
+        EXPECT_EQ(grown.pools[i]->maglev.checksum(), fresh.pools[i]->maglev.checksum());
+    }
+    EXPECT_EQ(grown.checksum, fresh.checksum);
+}
+
+void expect_same_services(const ForwardingSnapshot& grown, const ForwardingSnapshot& fresh,
+                          const Config& config) {
+    ASSERT_EQ(grown.service_records.size(), fresh.service_records.size());
+    for (std::size_t i = 0; i < grown.service_records.size(); ++i) {
+        const ServiceRecord &a = grown.service_records[i], &b = fresh.service_records[i];
+        ASSERT_EQ(a.table == nullptr, b.table == nullptr) << "service " << i;
+        if (a.table == nullptr) continue;
+        EXPECT_EQ(a.pool, b.pool);
+        EXPECT_EQ(a.mode, b.mode);
+        EXPECT_EQ(a.table, grown.pools[index(a.pool)].get()) << "not a table of an older snapshot";
+    }
+    for (const ServiceConfig& service : config.services)
+        EXPECT_EQ(
+            grown.services.find_service(grown.services.find_vip(service.vip.v4()), IpProtocol::tcp, 80),
+            fresh.services.find_service(fresh.services.find_vip(service.vip.v4()), IpProtocol::tcp, 80));
+}
+
+void expect_same_backends(const ForwardingSnapshot& grown, const ForwardingSnapshot& fresh) {
+    for (std::size_t mode = 0; mode < kForwardingModes; ++mode) {
+        ASSERT_EQ(grown.backends[mode].chunks().size(), fresh.backends[mode].chunks().size())
+            << "mode " << mode;
+        for (std::uint32_t id = 0; id < grown.backends[mode].chunks().size() * kBackendsPerChunk; ++id) {
+            const BackendRecord &a = grown.backends[mode][BackendId{id}],
+                                &b = fresh.backends[mode][BackendId{id}];
+            ASSERT_EQ(a.state, b.state) << "backend " << id;
+            if (a.state == TrafficState::absent) continue;
+            EXPECT_EQ(a.pool, b.pool);
+            EXPECT_EQ(a.mode, b.mode);
+            EXPECT_EQ(a.resolved, b.resolved);
+            EXPECT_EQ(a.header, b.header);
+        }
+    }
+}
+
+TEST(CompileIncrements, EqualACompilationFromNothing) {
+    std::mt19937_64 random(20'261'122);
+    RandomConfig operator_of(random);
+    IdRegistry registry;
+    Eligibility eligible;
+    CompiledWorld world(HashKey::zero());
+    std::vector<PortFacts> facts = edge_facts();
+    std::unique_ptr<const Config> config;
+    std::unique_ptr<const ForwardingSnapshot> grown;
+    std::size_t drains = 0;
+    for (std::uint64_t generation = 1; generation <= kRounds && !testing::Test::HasFailure(); ++generation) {
+        auto next = std::make_unique<const Config>(operator_of.config());
+        const bool typed = config == nullptr || random() % 2 == 0;
+        const ConfigDelta delta = typed ? ConfigDelta(config.get(), *next) : ConfigDelta::none(*config);
+        if (typed) {
+            ASSERT_TRUE(registry.assign(delta, generation));
+        }
+        const std::vector<PoolId> drained = registry.end_drains(generation);
+        drains += drained.size();
+        if (registry.backend_ids() != 0)
+            eligible.set(BackendId{static_cast<std::uint32_t>(random() % registry.backend_ids())},
+                         random() % 3 != 0);
+        if (random() % 64 == 0) facts[0].mac.bytes[5] ^= 1;
+        grown = compile_snapshot({delta, registry, facts, eligible, generation, drained}, world);
+        eligible.forget_changes();
+        if (typed) config = std::move(next);
+
+        CompiledWorld nothing(HashKey::zero());
+        const auto fresh =
+            compile_snapshot({ConfigDelta(nullptr, *config), registry, facts, eligible, generation}, nothing);
+        expect_same_pools(*grown, *fresh);
+        expect_same_services(*grown, *fresh, *config);
+        expect_same_backends(*grown, *fresh);
+        if (random() % 2 == 0) registry.observe(SweepView({}));
+        if (typed) operator_of.change();
+    }
+    EXPECT_GT(drains, kRounds / 50);
+}
+
+}  // namespace
+}  // namespace weir

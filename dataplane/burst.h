@@ -10,16 +10,16 @@
 #include "dataplane/ids.h"
 #include "dataplane/net/drop_reason.h"
 #include "dataplane/net/family.h"
-#include "dataplane/net/flow_key.h"
 #include "dataplane/state/flow_bucket.h"
 #include "dataplane/tables/backend_table.h"
 
 namespace weir {
 
-inline constexpr std::uint32_t kBurstSize = 32;
+inline constexpr std::uint32_t kBurstSize =
+    64;  // docs/PERFORMANCE.md: 8 % faster than 32 with a million flows
 
 // Positions within a burst.
-class alignas(64) IndexList {  // found by a shift
+class IndexList {
     // A byte of a type of its own: a store through unsigned char may change any object, and the compiler
     // would load everything again after each push.
     enum class Position : std::uint8_t {};
@@ -84,11 +84,6 @@ struct Burst {
 
     // classify: TCP and UDP packets that belong to a service.
     IndexList flows;
-    union Key {
-        FlowKeyV4 v4;
-        FlowKeyV6 v6;
-    };
-    std::array<Key, kBurstSize> key;
     std::array<Family, kBurstSize> family;
     std::array<std::uint64_t, kBurstSize> hash;  // under the flow table's key
     std::array<FlowBucket*, kBurstSize> bucket;  // the flow's first
@@ -96,10 +91,8 @@ struct Burst {
     std::array<std::uint16_t, kBurstSize> l4_offset;
     std::array<FlowEvent, kBurstSize> event;
 
-    // select_backend: packets whose flow is not in its first bucket, and what the selection of a new one
-    // hashes to.
+    // select_backend: packets whose flow is not in its first bucket.
     IndexList missed;
-    std::array<std::uint64_t, kBurstSize> selection;
 
     // select_backend: packets by the loop of rewrite that they go through, and their backends.
     std::array<IndexList, 2 * kRewritePaths> selected;
@@ -117,22 +110,8 @@ struct Burst {
     [[nodiscard]] IndexList& selected_for(RewritePath path, std::uint32_t i) noexcept {
         return selected[list_of(path, family[i])];
     }
-    template <class F>
-    [[nodiscard]] auto& key_of(std::uint32_t i) noexcept {
-        return key_in<F>(key[i]);
-    }
-    template <class F>
-    [[nodiscard]] const auto& key_of(std::uint32_t i) const noexcept {
-        return key_in<F>(key[i]);
-    }
-
-  private:
-    template <class F>
-    static auto& key_in(auto& key) noexcept {
-        if constexpr (F::kFamily == Family::v4)
-            return key.v4;
-        else
-            return key.v6;
+    [[nodiscard]] IpProtocol protocol(std::uint32_t i) const noexcept {
+        return event[i] == FlowEvent::datagram ? IpProtocol::udp : IpProtocol::tcp;
     }
 };
 

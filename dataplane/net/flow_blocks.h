@@ -40,7 +40,12 @@ struct FlowBlocksV4 {
                            IpProtocol protocol) noexcept {
         return {block_of(detail::load64(addresses), detail::ports_word(l4, protocol))};
     }
-    void store(FlowKeyV4& key) const noexcept { store_block(&key, all); }
+    using Key = FlowKeyV4;
+    [[nodiscard]] Key key() const noexcept {
+        Key made;
+        store_block(&made, all);
+        return made;
+    }
     [[nodiscard]] std::uint64_t hash(const HashKey& key) const noexcept {
         return aes_hash::finish(key, aes_hash::absorb(key, aes_hash::start(key, sizeof(FlowKeyV4)), all));
     }
@@ -54,11 +59,14 @@ struct FlowBlocksV6 {
         return {load_block(addresses), load_block(addresses + sizeof(Ipv6Address)),
                 block_of(detail::ports_word(l4, protocol), 0)};
     }
-    void store(FlowKeyV6& key) const noexcept {
-        auto* bytes = reinterpret_cast<std::uint8_t*>(&key);
+    using Key = FlowKeyV6;
+    [[nodiscard]] Key key() const noexcept {
+        Key made;
+        auto* bytes = reinterpret_cast<std::uint8_t*>(&made);
         store_block(bytes, source);
         store_block(bytes + 16, destination);
         store_block(bytes + 32, ports);
+        return made;
     }
     [[nodiscard]] std::uint64_t hash(const HashKey& key) const noexcept {
         AesBlock state = aes_hash::start(key, sizeof(FlowKeyV6));

@@ -149,18 +149,19 @@ namespace detail {
 // True if a whole TCP or UDP header with a possible length field lies at l4 (RFC 9293 3.1, RFC 768). L4
 // checksums are the end points' business: weir leaves wrong ones wrong.
 [[nodiscard]] inline DropReason check_l4(const PacketBytes& packet, const L4Location& l4) noexcept {
-    const std::uint32_t l4_length = packet.length - l4.offset;
     if (l4.protocol == IpProtocol::tcp) {
-        if (l4_length < sizeof(TcpHeader)) return DropReason::l4_truncated;
+        if (packet.length < l4.offset + sizeof(TcpHeader)) return DropReason::l4_truncated;
         if (packet.contiguous < l4.offset + sizeof(TcpHeader)) return DropReason::segmented;
         const std::uint32_t header_length = (packet.at<TcpHeader>(l4.offset).data_offset >> 4) * 4u;
-        if (header_length < sizeof(TcpHeader) || header_length > l4_length) return DropReason::l4_truncated;
+        if (header_length < sizeof(TcpHeader) || l4.offset + header_length > packet.length)
+            return DropReason::l4_truncated;
         return kNotDropped;
     }
-    if (l4_length < sizeof(UdpHeader)) return DropReason::l4_truncated;
+    if (packet.length < l4.offset + sizeof(UdpHeader)) return DropReason::l4_truncated;
     if (packet.contiguous < l4.offset + sizeof(UdpHeader)) return DropReason::segmented;
     const std::uint32_t udp_length = packet.at<UdpHeader>(l4.offset).length.value();
-    if (udp_length < sizeof(UdpHeader) || udp_length > l4_length) return DropReason::l4_truncated;
+    if (udp_length < sizeof(UdpHeader) || l4.offset + udp_length > packet.length)
+        return DropReason::l4_truncated;
     return kNotDropped;
 }
 

@@ -42,7 +42,6 @@ template <class F>
     burst.bucket[i] = bucket;
     burst.hash[i] = hash;
     burst.l4_offset[i] = l4.offset;
-    blocks.store(burst.key_of<F>(i));
     burst.family[i] = F::kFamily;
     burst.service[i] = service;
     burst.event[i] = l4.protocol == IpProtocol::tcp

@@ -46,7 +46,7 @@ std::uint64_t inner_sum(const Burst& burst, std::uint32_t i, std::uint32_t at) n
     const auto& header = *reinterpret_cast<const typename Inner::Header*>(ip);
     const std::uint32_t l4_offset = burst.l4_offset[i];
     const std::uint32_t l4_length = burst.ip_length[i] - l4_offset;
-    const IpProtocol protocol = burst.key_of<Inner>(i).protocol;
+    const IpProtocol protocol = burst.protocol(i);
     if (!has_full_checksum(ip + l4_offset, protocol, l4_length)) [[unlikely]]
         return chain_sum(burst.packet[i], at, burst.ip_length[i]);
     const std::uint64_t pseudo =

@@ -29,6 +29,7 @@
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/family.h"
 #include "dataplane/packet.h"
+#include "dataplane/stages/flow_of.h"
 #include "dataplane/stages/inner_sum.h"
 
 namespace weir {
@@ -124,7 +125,8 @@ void rewrite_tunnel(const Burst& burst, const IndexList& packets, const HashKey&
         std::memcpy(frame, backend.header.data(), kNewLength);
         auto& outer = header_at<typename Outer::Header>(frame + sizeof(EthernetHeader));
         const auto& inner = header_at<typename Inner::Header>(frame + kNewLength);
-        const std::uint64_t entropy = kNeedsEntropy ? keyed_hash(selection_key, burst.key_of<Inner>(i)) : 0;
+        const std::uint64_t entropy =
+            kNeedsEntropy ? flow_of<Inner>(burst, i, frame + kNewLength).hash(selection_key) : 0;
         const IpProtocol inside = Mode::kIsGue ? IpProtocol::udp : Inner::kEncapsulated;
         detail::finish_outer(outer, inner, Inner::tos(inner), static_cast<std::uint8_t>(inside),
                              burst.ip_length[i] + kBehindOuter, backend.outer_sum, entropy);

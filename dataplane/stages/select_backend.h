@@ -16,6 +16,8 @@
 #pragma once
 
 #include "dataplane/burst.h"
+#include "dataplane/packet.h"
+#include "dataplane/stages/flow_of.h"
 #include "dataplane/state/flow_state.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/state/worker_counters.h"
@@ -88,9 +90,10 @@ inline BackendId select_new(const Burst& burst, std::uint32_t i, const Selection
 inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
                                        const ForwardingSnapshot& world) noexcept {
     const SelectionInput input = world.service_records[index(burst.service[i])].table->input;
-    return burst.family[i] == Family::v4
-               ? selection_hash<V4>(world.selection_key, burst.key_of<V4>(i), input)
-               : selection_hash<V6>(world.selection_key, burst.key_of<V6>(i), input);
+    const std::uint8_t* ip = l3_bytes(burst.packet[i]).data;
+    const HashKey& key = world.selection_key;
+    if (burst.family[i] == Family::v4) return selection_hash<V4>(key, flow_of<V4>(burst, i, ip).key(), input);
+    return selection_hash<V6>(key, flow_of<V6>(burst, i, ip).key(), input);
 }
 
 // Why a packet cannot go to its backend.
@@ -123,7 +126,8 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 [[gnu::noinline]] inline void send_new(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                        FlowRef stale) noexcept {
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
-    const BackendId backend = select_new(burst, i, context, *service.table, burst.selection[i], stale);
+    const BackendId backend =
+        select_new(burst, i, context, *service.table, selection_hash_of(burst, i, context.world), stale);
     if (backend == kNoBackend) [[unlikely]]
         return burst.drop(i, DropReason::no_backend);
     send_to(burst, i, context, context.world.view_of(service)[backend], backend);
@@ -133,10 +137,7 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 // more.
 [[gnu::noinline]] inline void send_reopened(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                             const BackendRecord& record, FlowRef entry) noexcept {
-    if (record.state == TrafficState::draining) {
-        burst.selection[i] = selection_hash_of(burst, i, context.world);
-        return send_new(burst, i, context, entry);
-    }
+    if (record.state == TrafficState::draining) return send_new(burst, i, context, entry);
     const BackendId backend = entry.backend();
     count_new_flow(context.counters, burst.service[i], backend);
     const FlowState state = next_flow_state(entry.state(), burst.event[i]);
@@ -168,10 +169,10 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 // Puts a packet aside whose flow is not in its first bucket.
 [[gnu::noinline]] inline void put_aside(Burst& burst, std::uint32_t i,
                                         const SelectionContext& context) noexcept {
-    burst.selection[i] = selection_hash_of(burst, i, context.world);
-    context.world.service_records[index(burst.service[i])].table->maglev.prefetch_slot(burst.selection[i]);
-    context.flows.prefetch_second(burst.hash[i]);
     burst.missed.push(i);
+    if (context.flows.prefetch_second(burst.hash[i])) return;  // known, most likely
+    const PoolTable& pool = *context.world.service_records[index(burst.service[i])].table;
+    pool.maglev.prefetch_slot(selection_hash_of(burst, i, context.world));
 }
 
 }  // namespace detail

@@ -100,7 +100,15 @@ static_assert(kFlowStates <= 16 && kMaxBackends < 1u << 20);
     return mask;
 }
 
-#if defined(__SSE2__)
+#if defined(__AVX2__)
+// Eight words at once: the tags, and three behind them that do not count.
+[[nodiscard]] inline unsigned match_tags(const FlowBucket& bucket, std::uint32_t tag) noexcept {
+    const __m256i wanted = _mm256_set1_epi32(static_cast<int>(tag));
+    const __m256i eight = _mm256_load_si256(reinterpret_cast<const __m256i*>(&bucket));
+    const int mask = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(eight, wanted)));
+    return static_cast<unsigned>(mask) & FlowBucket::kAllSlots;
+}
+#elif defined(__SSE2__)
 [[nodiscard]] inline unsigned match_tags(const FlowBucket& bucket, std::uint32_t tag) noexcept {
     const __m128i wanted = _mm_set1_epi32(static_cast<int>(tag));
     const __m128i four = _mm_load_si128(reinterpret_cast<const __m128i*>(bucket.tags));

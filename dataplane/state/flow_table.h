@@ -113,11 +113,14 @@ class FlowTable {
         return &buckets_[first_bucket(hash)];
     }
 
-    // For a flow that find_in() has not found: where else it may lie, or be put.
-    [[gnu::always_inline]] void prefetch_second(std::uint64_t hash) const noexcept {
+    // For a flow that find_in() has not found: fetches the bucket where it may lie else, or will be put. True
+    // if it may lie there.
+    [[gnu::always_inline]] bool prefetch_second(std::uint64_t hash) const noexcept {
         const std::uint32_t at = first_bucket(hash);
-        if (buckets_[at].overflow != 0 || buckets_[at].occupied() == FlowBucket::kAllSlots)
+        const bool may_lie_there = buckets_[at].overflow != 0;
+        if (may_lie_there || buckets_[at].occupied() == FlowBucket::kAllSlots)
             prefetch(&buckets_[other_bucket(at, tag_of(hash))]);
+        return may_lie_there;
     }
 
     // The live entry of a flow if it lies in its first bucket, as 19 of 20 do at half load.

@@ -29,8 +29,7 @@ void parse(PacketBytes packet) {
     require(l4.offset <= ip_length);
     if (l4.protocol != IpProtocol::tcp && l4.protocol != IpProtocol::udp) return;
     if (check_l4(packet, l4) != kNotDropped) return;
-    typename Family::Key key;
-    flow_blocks_of(packet, l4, Family{}).store(key);
+    const auto key = flow_blocks_of(packet, l4, Family{}).key();
     require(key.protocol == l4.protocol && key.source == packet.at<typename Family::Header>(0).source &&
             key.destination_port == packet.at<UdpHeader>(l4.offset).destination);
 }

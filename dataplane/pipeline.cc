@@ -24,9 +24,13 @@ namespace {
 void parse_and_classify(Burst& burst, const ClassifyContext& context) noexcept {
     const PortRecord& port = context.world.ports[index(burst.port)];
     const PlainContext plain(port, context);
-    for (std::uint32_t i = 0; i < burst.size; ++i)
-        if (!plain.take(burst, i)) [[unlikely]]
-            parse_and_classify(burst, i, port, context);
+    // Runs of one family, each in a loop of its own.
+    for (std::uint32_t i = 0; i < burst.size;) {
+        const std::uint32_t first = i;
+        while (i < burst.size && plain.take<V4>(burst, i)) ++i;
+        while (i < burst.size && plain.take<V6>(burst, i)) ++i;
+        if (i == first) parse_and_classify(burst, i++, port, context);
+    }
 }
 
 }  // namespace

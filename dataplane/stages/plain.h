@@ -67,44 +67,53 @@ class PlainContext {
         mac_ = port.any_destination_mac ? 0 : mac << 16;
     }
 
-    // False, and nothing is changed, if the packet is not plain.
+    // False, and nothing is changed, if the packet is not a plain one of the family.
+    template <class F>
     [[gnu::always_inline]] bool take(Burst& burst, std::uint32_t i) const noexcept {
         const rte_mbuf* packet = burst.packet[i];
-        if (packet->data_len < kShortestV4) return false;
+        if (packet->data_len < kShortest<F>) [[unlikely]]
+            return false;
         const std::uint8_t* frame = rte_pktmbuf_mtod(packet, const std::uint8_t*);
         const std::uint64_t source_and_type = detail::load64(frame + offsetof(EthernetHeader, source));
-        if ((source_and_type & 1) != 0 || source_and_type << 16 == 0) return false;
-        if (((detail::load64(frame) << 16) & mac_mask_) != mac_) return false;
-        if (detail::has_stripped_tag(packet)) return false;
         const auto type = Be16::from_raw(static_cast<std::uint16_t>(source_and_type >> 48));
-        if (type == Be16(static_cast<std::uint16_t>(EtherType::ipv4))) return take_ip(burst, i, packet, V4{});
-        if (type == Be16(static_cast<std::uint16_t>(EtherType::ipv6))) return take_ip(burst, i, packet, V6{});
-        return false;
+        if (type != Be16(static_cast<std::uint16_t>(F::kEtherType))) [[unlikely]]
+            return false;
+        if ((source_and_type & 1) != 0 || source_and_type << 16 == 0) [[unlikely]]
+            return false;
+        if (((detail::load64(frame) << 16) & mac_mask_) != mac_) [[unlikely]]
+            return false;
+        if (detail::has_stripped_tag(packet)) [[unlikely]]
+            return false;
+        return take_ip(burst, i, packet, F{});
     }
 
   private:
-    static constexpr std::uint32_t kShortestV4 =
-        sizeof(EthernetHeader) + sizeof(Ipv4Header) + sizeof(TcpHeader);
-    static constexpr std::uint32_t kShortestV6 =
-        sizeof(EthernetHeader) + sizeof(Ipv6Header) + sizeof(TcpHeader);
+    template <class F>
+    static constexpr std::uint32_t kShortest = sizeof(EthernetHeader) + sizeof(typename F::Header) +
+                                               sizeof(TcpHeader);
 
     [[gnu::always_inline]] bool take_ip(Burst& burst, std::uint32_t i, const rte_mbuf* packet,
                                         V4) const noexcept {
         PacketBytes bytes = l3_bytes(packet);
         const PlainIpv4Header ip(bytes.data);
-        if (!ip.is_plain() || ip.total_length() > bytes.length || ip.ttl() == 0) return false;
-        if (is_martian_source(ip.source()) || ip.source() == ip.destination()) return false;
-        if (!detail::has_good_checksum(packet) && !ip.checksum_ok()) return false;
+        if (!ip.is_plain() || ip.total_length() > bytes.length || ip.ttl() == 0) [[unlikely]]
+            return false;
+        if (is_martian_source(ip.source())) [[unlikely]]
+            return false;
+        if (ip.source() == ip.destination()) [[unlikely]]
+            return false;
+        if (!detail::has_good_checksum(packet) && !ip.checksum_ok()) [[unlikely]]
+            return false;
         bytes.length = ip.total_length();
         const L4Location l4{.protocol = ip.protocol(), .offset = sizeof(Ipv4Header), .fragment = false};
         return take_l4<V4>(burst, i, bytes, l4);
     }
     [[gnu::always_inline]] bool take_ip(Burst& burst, std::uint32_t i, const rte_mbuf* packet,
                                         V6) const noexcept {
-        if (packet->data_len < kShortestV6) return false;
         PacketBytes bytes = l3_bytes(packet);
         std::uint16_t ip_length = 0;
-        if (check_ip_header(bytes, true, V6{}, ip_length) != kNotDropped) return false;
+        if (check_ip_header(bytes, true, V6{}, ip_length) != kNotDropped) [[unlikely]]
+            return false;
         const L4Location l4{.protocol = static_cast<IpProtocol>(bytes.at<Ipv6Header>(0).next_header),
                             .offset = sizeof(Ipv6Header),
                             .fragment = false};
@@ -120,18 +129,21 @@ class PlainContext {
             l4.protocol = IpProtocol::tcp;
             return take_flow<F>(burst, i, bytes, l4);
         }
-        if (l4.protocol != IpProtocol::udp) return false;
+        if (l4.protocol != IpProtocol::udp) [[unlikely]]
+            return false;
         l4.protocol = IpProtocol::udp;
         return take_flow<F>(burst, i, bytes, l4);
     }
     template <class F>
     [[gnu::always_inline]] bool take_flow(Burst& burst, std::uint32_t i, const PacketBytes& bytes,
                                           const L4Location& l4) const noexcept {
-        if (check_l4(bytes, l4) != kNotDropped) return false;
+        if (check_l4(bytes, l4) != kNotDropped) [[unlikely]]
+            return false;
         const ServiceId service =
             services_.find_exact(bytes.at<typename F::Header>(0).destination, l4.protocol,
                                  bytes.at<UdpHeader>(l4.offset).destination);
-        if (service == kNoService) return false;
+        if (service == kNoService) [[unlikely]]
+            return false;
         burst.ip_length[i] = static_cast<std::uint16_t>(bytes.length);
         detail::begin_flow<F>(burst, i, bytes, l4, service, key_, flows_);
         return true;

@@ -13,6 +13,8 @@ constexpr std::uint32_t kBuckets = 100, kFlowsEach = 120;
 class SweepTest : public DriversTest {
   protected:
     SweepTest() {
+        counters_->services.ensure(compiled_.world().ids().service_ids());
+        counters_->backends.ensure(compiled_.world().ids().backend_ids());
         for (const unsigned mode : {2u, 4u})
             for (std::uint32_t n = 0; n < kFlowsEach; n += kBurstSize) send(mode, n);
     }

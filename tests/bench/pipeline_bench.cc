@@ -7,12 +7,14 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
+#include <fstream>
 #include <string>
 
 #include "drivers/eal.h"
 #include "drivers/worker_cpus.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/rows.h"
+#include "tests/bench/workers.h"
 
 namespace weir::bench {
 namespace {
@@ -53,9 +55,21 @@ Json describe(const Row& row) {
     return object;
 }
 
+// Of the whole process, pages of the hugetlb pools included, in MiB.
+double resident_mib() {
+    std::ifstream status("/proc/self/status");
+    double sum = 0;
+    for (std::string line; std::getline(status, line);)
+        if (line.starts_with("VmRSS:") || line.starts_with("HugetlbPages:"))
+            sum += std::stod(line.substr(line.find(':') + 1)) / 1024;
+    return sum;
+}
+
 void run(const Measurement& wanted, const Mbufs& mbufs, std::size_t rounds) {
     FloorLane floor(wanted.subject);
+    const double resident_before = resident_mib();
     WeirLane subject(wanted.subject, mbufs);
+    const double resident_after = resident_mib();
     std::optional<WeirLane> reference;
     if (wanted.reference) reference.emplace(*wanted.reference, mbufs);
     std::vector<Lane*> lanes{&floor, &subject};
@@ -77,7 +91,44 @@ void run(const Measurement& wanted, const Mbufs& mbufs, std::size_t rounds) {
     }
     object["load"] = static_cast<double>(subject.worker().flows().entries()) /
                      static_cast<double>(subject.worker().flows().capacity());
+    if (wanted.subject.flows >= 16'000'000) {
+        const std::uint64_t slots = subject.worker().flows().capacity();
+        object["bytes_per_flow"] =
+            static_cast<double>(FlowTable::bytes_for(slots)) / static_cast<double>(slots);
+        object["resident_mib"] = resident_after;
+        object["subject_resident_mib"] = resident_after - resident_before;  // without the floor's lines
+    }
     print(object);
+}
+
+void print_scaling(Json object, const std::optional<Scaling>& scaling) {
+    if (!scaling) {
+        std::fprintf(stderr, "bench: two workers need two CPUs; their rows are missing\n");
+        return;
+    }
+    object["workers"] = 2;
+    object["ns_min"] = ns(scaling->cycles_min);
+    object["ns_median"] = ns(scaling->cycles_median);
+    object["alone_ns_median"] = ns(scaling->alone_cycles_median);
+    object["scaling"] = scaling->scaling;
+    object["rounds"] = scaling->rounds;
+    object["disturbed_rounds"] = scaling->disturbed;
+    print(object);
+}
+
+void run_two_workers(const std::vector<unsigned>& cpus, const std::string& only) {
+    const auto wanted = [&only](const std::string& name) { return name.find(only) != std::string::npos; };
+    for (const auto& [name, flows] :
+         {std::pair{"2 workers ipip 4in4 1k", 1'000u}, {"2 workers ipip 4in4 1M", 1'000'000u}}) {
+        Row row;
+        row.flows = flows;
+        row.name = name;
+        if (wanted(name)) print_scaling(describe(row), scaling_of(row, cpus));
+    }
+    const std::string arithmetic = "2 threads pure ALU";
+    if (wanted(arithmetic))
+        print_scaling({{"name", arithmetic}, {"mode", "alu"}, {"family", ""}, {"flows", 0}},
+                      scaling_of_arithmetic(cpus));
 }
 
 // The same thing twice: what comes out besides 1 is the machine's.
@@ -105,6 +156,7 @@ Result<Eal> start_eal() {
 }
 
 int bench(bool quick, const std::string& only, std::size_t rounds) {
+    const std::vector<unsigned> cpus = usable_cpus();
     auto eal = start_eal();
     if (!eal) {
         std::fprintf(stderr, "bench: %s\n", eal.error().message.c_str());
@@ -123,6 +175,7 @@ int bench(bool quick, const std::string& only, std::size_t rounds) {
     }
     for (const Measurement& wanted : measurements(quick))
         if (wanted.subject.name.find(only) != std::string::npos) run(wanted, mbufs, rounds);
+    run_two_workers(cpus, only);
     rte_pktmbuf_free_bulk(mbufs.data(), kBatch);
     rte_mempool_free(pool);
     return 0;

@@ -66,6 +66,29 @@ TEST(Checksum, fold_keeps_the_value_of_any_sum) {
     EXPECT_EQ(fold(~std::uint64_t{0}), 0xffff);
 }
 
+// RFC 1071 2(C): carries added back until there are none.
+std::uint16_t fold_step_by_step(std::uint64_t sum) {
+    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+    return static_cast<std::uint16_t>(sum);
+}
+
+TEST(Checksum, fold_equals_adding_the_carries_one_by_one) {
+    constexpr std::uint64_t kWords[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xfffe, 0xffff};
+    for (const std::uint64_t a : kWords)
+        for (const std::uint64_t b : kWords)
+            for (const std::uint64_t c : kWords)
+                for (const std::uint64_t d : kWords) {
+                    const std::uint64_t sum = a << 48 | b << 32 | c << 16 | d;
+                    ASSERT_EQ(fold(sum), fold_step_by_step(sum)) << std::hex << sum;
+                }
+    std::mt19937_64 random(6);
+    for (int i = 0; i < 1'000'000; ++i) {
+        const std::uint64_t sum = random() >> (random() % 64);
+        ASSERT_EQ(fold(sum), fold_step_by_step(sum)) << std::hex << sum;
+        ASSERT_EQ(fold(~sum), fold_step_by_step(~sum)) << std::hex << ~sum;
+    }
+}
+
 TEST(Checksum, ipv4_header_with_and_without_options) {
     std::mt19937_64 random(5);
     for (std::size_t words = 5; words <= 15; ++words) {
@@ -79,7 +102,8 @@ TEST(Checksum, ipv4_header_with_and_without_options) {
             const std::size_t bit = random() % (8 * bytes.size());
             if (bit < 8) continue;  // the length of what is summed
             bytes[bit / 8] = static_cast<std::uint8_t>(bytes[bit / 8] ^ (1u << (bit % 8)));
-            ASSERT_FALSE(ipv4_checksum_ok(header, 4 * (header->version_ihl & 15u))) << "words " << words << " bit " << bit;
+            ASSERT_FALSE(ipv4_checksum_ok(header, 4 * (header->version_ihl & 15u)))
+                << "words " << words << " bit " << bit;
         }
     }
 }

@@ -73,13 +73,14 @@ def near_the_floor(rows: Rows) -> list[Claim]:
 
 
 def beside_each_other(rows: Rows) -> list[Claim]:
-    def sizes(*patterns: str) -> dict[str, float]:
-        names = (pattern.format(flows_text(size)) for pattern in patterns for size in SIZES)
-        return rows.figures(names, "reference_ratio")
+    def sizes(pattern: str) -> dict[str, float]:
+        return rows.figures((pattern.format(flows_text(size)) for size in SIZES), "reference_ratio")
 
     return [
-        judge("v6 at most 1.25 x v4", sizes("dsr v6 {}", "ipip 6in6 {}"), lambda value: value <= 1.25, wanted=2),
-        judge("gue at most 1.3 x ipip", sizes("gue 4in4 {}", "gue 6in6 {}"), lambda value: value <= 1.3),
+        judge("dsr: v6 at most 1.25 x v4", sizes("dsr v6 {}"), lambda value: value <= 1.25),
+        judge("ipip: v6 at most 1.25 x v4", sizes("ipip 6in6 {}"), lambda value: value <= 1.25),
+        judge("v4: gue at most 1.3 x ipip", sizes("gue 4in4 {}"), lambda value: value <= 1.3),
+        judge("v6: gue at most 1.3 x ipip", sizes("gue 6in6 {}"), lambda value: value <= 1.3),
         judge("new flows at most 3 x known ones", sizes("ipip 4in4 {} new"), lambda value: value <= 3),
         judge(f"SYN flood on a full table no slower than new flows (± {AGREEMENT:.2f})",
               sizes("ipip 4in4 {} syn flood"), lambda value: value <= 1 + AGREEMENT),

@@ -72,7 +72,7 @@ def complaints(rows: Iterable[Row], expected: bool = True) -> list[str]:
     found = []
     for row in against_itself:
         ratio = number(row, "ratio")
-        if ratio is None or abs(ratio - 1) > AGREEMENT:
+        if ratio is None or round(abs(ratio - 1), 6) > AGREEMENT:
             shown = "no figure" if ratio is None else f"{ratio:.3f}"
             found.append(f"{row['name']}: {shown} of itself, allowed is 1.00 ± {AGREEMENT:.2f}")
     return found

@@ -178,6 +178,7 @@ def test_the_page_is_filled_from_testpmd_and_scale() -> None:
     filled_page, filled = document.fill(page(), [testpmd, scale])
     assert filled == ["testpmd", "scale"]
     assert "| net_pcap 1000 flows: weir dsr | 20.00 | 50.0 | 0.800 (void) |" in filled_page
+    assert "at least 0.70 of 5tswap; 0.800: holds." in filled_page
     assert "| start: 1,000 pools | 1.235 s | 5 | holds |" in filled_page
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from bench import claims
 from bench.claims import SIZES, Rows
 from bench.rows import Row, beside, flows_text, number
+from bench.testpmd import WANTED_FLOWS, WANTED_RATIO
 
 FLOOR = "ipip 4in4"  # the row whose floor stands for all of v4; v6 has its own, of the same shape
 KINDS = ("dsr v4", "dsr v6", "ipip 4in4", "ipip 6in6", "ipip 6in4", "ipip 4in6",
@@ -86,7 +87,12 @@ def testpmd_block(rows: list[Row]) -> str | None:
     lines = [[str(row["name"]), shown((number(row, "pps_median") or 0) / 1e6, 2),
               shown(1e9 / (number(row, "pps_median") or 1)), shown(number(row, "ratio_to_5tswap"), 3)
               + (" (void)" if row.get("void") else "")] for row in rows if number(row, "pps_median")]
-    return table(["device, flows: program", "Mpps", "ns", "/ 5tswap"], lines) if lines else None
+    if not lines:
+        return None
+    promised = Rows(rows).figure(f"net_pcap {WANTED_FLOWS} flows: weir dsr", "ratio_to_5tswap")
+    kept = "not measured" if promised is None else f"{promised:.3f}: {'holds' if promised >= WANTED_RATIO else 'MISSED'}"
+    return (table(["device, flows: program", "Mpps", "ns", "/ 5tswap"], lines)
+            + f"\nPromised of `dsr` over net_pcap at {WANTED_FLOWS:,} flows: at least {WANTED_RATIO:.2f} of 5tswap; {kept}.\n")
 
 
 def scale_block(rows: list[Row]) -> str | None:

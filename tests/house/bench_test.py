@@ -174,12 +174,16 @@ def test_the_page_is_filled_from_the_packet_path() -> None:
 
 def test_the_page_is_filled_from_testpmd_and_scale() -> None:
     testpmd: Row = {"name": "net_pcap 1000 flows: weir dsr", "pps_median": 20_000_000, "ratio_to_5tswap": 0.8, "void": True}
-    scale: Row = {"name": "start: 1,000 pools", "value": 1.234567, "unit": "s", "limit": 5, "holds": True}
-    filled_page, filled = document.fill(page(), [testpmd, scale])
+    scale: list[Row] = [
+        {"name": "start: 1,000 pools", "value": 1.234567, "unit": "s", "limit": 5, "holds": True},
+        {"name": "change: p99", "value": 1.5, "unit": "ms", "limit": 1, "holds": False},
+        {"name": "change: p99 with other programs", "value": 6, "unit": "ms", "limit": None, "holds": True}]
+    filled_page, filled = document.fill(page(), [testpmd, *scale])
     assert filled == ["testpmd", "scale"]
     assert "| net_pcap 1000 flows: weir dsr | 20.00 | 50.0 | 0.800 (void) |" in filled_page
     assert "at least 0.70 of 5tswap; 0.800: holds." in filled_page
-    assert "| start: 1,000 pools | 1.235 s | 5 | holds |" in filled_page
+    assert "| start: 1,000 pools | 1.235 s |  | 5 | holds |" in filled_page
+    assert "| change: p99 | 1.5 ms | 6 ms | 1 | MISSED |" in filled_page
 
 
 @pytest.mark.parametrize("broken", ["no markers at all\n", page() + page()])

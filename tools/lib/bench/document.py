@@ -17,6 +17,9 @@ from bench.testpmd import WANTED_FLOWS, WANTED_RATIO
 FLOOR = "ipip 4in4"  # the row whose floor stands for all of v4; v6 has its own, of the same shape
 KINDS = ("dsr v4", "dsr v6", "ipip 4in4", "ipip 6in6", "ipip 6in4", "ipip 4in6",
          "gue 4in4", "gue 6in6", "gue 6in4", "gue 4in6")
+# What scale_bench adds to a figure's name: for the p99 of all samples, those included during which another program had
+# the CPU; and for the share of such samples.
+OTHERS = (" with other programs", ", disturbed by other programs")
 
 
 class CannotFill(Exception):
@@ -95,19 +98,26 @@ def testpmd_block(rows: list[Row]) -> str | None:
             + f"\nPromised of `dsr` over net_pcap at {WANTED_FLOWS:,} flows: at least {WANTED_RATIO:.2f} of 5tswap; {kept}.\n")
 
 
+def quantity(row: Row) -> str:
+    value = number(row, "value")
+    return f"{'?' if value is None else f'{value:.4g}'} {row['unit']}".strip()
+
+
 def scale_block(rows: list[Row]) -> str | None:
     """Figures with a unit. A run of the packet path brings two of them along; a whole scale run has limits."""
     found = [row for row in rows if "value" in row and "unit" in row]
     if not any(number(row, "limit") is not None and not str(row["name"]).startswith("flow table") for row in found):
         return None
-    latest = {str(row["name"]): row for row in found}.values()
+    named = {str(row["name"]): row for row in found}
     lines = []
-    for row in latest:
-        limit, value = number(row, "limit"), number(row, "value")
+    for name, row in named.items():
+        if name.endswith(OTHERS):  # in the cell of the figure that it belongs to
+            continue
+        limit, disturbed = number(row, "limit"), named.get(name + OTHERS[0])
         held = "" if limit is None else "holds" if row.get("holds") else "MISSED"
-        lines.append([str(row["name"]), f"{'' if value is None else f'{value:.4g}'} {row['unit']}".strip(),
+        lines.append([name, quantity(row), quantity(disturbed) if disturbed else "",
                       "" if limit is None else f"{limit:g}", held])
-    return table(["figure", "measured", "limit", ""], lines)
+    return table(["figure", "measured", "with other programs", "limit", ""], lines)
 
 
 BLOCKS: dict[str, Callable[[list[Row]], str | None]] = {

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench import baseline, callgrind, fixed_replay
 from bench.baseline import NoBaseline
+from bench.build import BuildFailed, bring_up_to_date
 from bench.callgrind import CannotCount
 from bench.fixed_replay import PACKETS, SECTIONS, Section
 
@@ -98,11 +99,7 @@ def figures(programs: dict[str, Path], folder: Path) -> dict[str, list[Figure]]:
 
 def present_program(root: Path) -> Path:
     """build/weir, up to date."""
-    build = root / "build"
-    if not (build / "build.ninja").exists():
-        subprocess.run(["meson", "setup", str(build), "--buildtype=release"], cwd=root, check=True)
-    subprocess.run(["ninja", "-C", str(build), "--quiet", "weir"], check=True)
-    return build / "weir"
+    return bring_up_to_date(root, "weir") / "weir"
 
 
 def measure(**programs: Path) -> list[Row]:
@@ -127,6 +124,8 @@ def guard(root: Path, against: str | None = None) -> Outcome:
         return judge(rows, baseline.reasons_since(root, commit))
     except NoBaseline as error:
         return Outcome("skipped", str(error))
+    except BuildFailed as error:
+        return Outcome("failed", str(error))
     except subprocess.CalledProcessError as error:
         return Outcome("failed", f"{' '.join(error.cmd)} ended with {error.returncode}")
 

@@ -95,9 +95,8 @@ Json backends_of(const OfflineWorld& world, Workers workers) {
                          {"zone", backend.zone},
                          {"weight", backend.weight}};
             add_state(json, world, id);
-            add_traffic(json, workers, [id](const WorkerCounters& w) -> BackendCounters& {
-                return w.backends[index(id)];
-            });
+            add_traffic(json, workers,
+                        [id](const WorkerCounters& w) -> BackendCounters& { return w.backends[index(id)]; });
             list.push_back(std::move(json));
         }
     }

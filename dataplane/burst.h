@@ -42,6 +42,10 @@ class IndexList {
     void push(std::uint32_t i) noexcept { index_[count_++] = static_cast<Position>(i); }
     [[nodiscard]] Iterator begin() const noexcept { return Iterator(index_.data()); }
     [[nodiscard]] Iterator end() const noexcept { return Iterator(index_.data() + count_); }
+    [[nodiscard]] std::uint32_t size() const noexcept { return count_; }
+    [[nodiscard]] std::uint32_t operator[](std::uint32_t n) const noexcept {
+        return static_cast<std::uint32_t>(index_[n]);
+    }
     [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
 
   private:

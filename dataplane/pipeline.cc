@@ -1,5 +1,8 @@
 #include "dataplane/pipeline.h"
 
+#include <algorithm>
+
+#include "dataplane/net/prefetch.h"
 #include "dataplane/stages/answer.h"
 #include "dataplane/stages/classify.h"
 #include "dataplane/stages/drop.h"
@@ -21,15 +24,21 @@ namespace {
         classify<V6>(burst, i, context);
 }
 
+constexpr std::uint32_t kGroup = 16;
+
 void parse_and_classify(Burst& burst, const ClassifyContext& context) noexcept {
     const PortRecord& port = context.world.ports[index(burst.port)];
     const PlainContext plain(port, context);
-    // Runs of one family, each in a loop of its own.
-    for (std::uint32_t i = 0; i < burst.size;) {
-        const std::uint32_t first = i;
-        while (i < burst.size && plain.take<V4>(burst, i)) ++i;
-        while (i < burst.size && plain.take<V6>(burst, i)) ++i;
-        if (i == first) parse_and_classify(burst, i++, port, context);
+    for (std::uint32_t i = 0, prefetched = 0; i < burst.size;) {
+        const std::uint32_t end = std::min(i + kGroup, burst.size);
+        // Runs of one family, each in a loop of its own.
+        while (i < end) {
+            const std::uint32_t first = i;
+            while (i < end && plain.take<V4>(burst, i)) ++i;
+            while (i < end && plain.take<V6>(burst, i)) ++i;
+            if (i == first) parse_and_classify(burst, i++, port, context);
+        }
+        for (; prefetched < burst.flows.size(); ++prefetched) prefetch(burst.bucket[burst.flows[prefetched]]);
     }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dataplane/net/checksum.h"
 #include "dataplane/net/headers.h"
 
 namespace weir {
@@ -50,6 +51,13 @@ Ipv6Header outer_v6(const BackendInput& input) {
     return header;
 }
 
+// Of the UDP checksum of GUE over IPv6: the pseudo-header's addresses and protocol, and the destination port.
+std::uint32_t sum_of_udp_constants(const BackendInput& input) {
+    const ChecksumSum pseudo =
+        pseudo_header_sum(input.hop.source.v6(), input.address.v6(), IpProtocol::udp, 0);
+    return fold(pseudo + Be16(GueHeader::kPort).raw());
+}
+
 RewritePath path_of(ForwardingMode mode, Family outer) {
     const bool v4 = outer == Family::v4;
     if (mode == ForwardingMode::dsr) return RewritePath::dsr;
@@ -85,6 +93,7 @@ void write_header(const BackendInput& input, const PortFacts& port, BackendRecor
                                 .length = Be16(0),
                                 .checksum = Be16(0)});
         writer.append(GueHeader{.variant_control_length = 0, .protocol = 0, .flags = Be16(0)});
+        if (!input.address.is_v4()) record.outer_sum = sum_of_udp_constants(input);
     }
 }
 

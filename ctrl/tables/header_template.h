@@ -12,7 +12,10 @@
 // ten 16-bit words, loaded from memory as they lie (host-endian loads of wire bytes), added, and folded to 16
 // bits. The fields above are zero in it, so the rewrite stage adds the words as they lie of what it has
 // filled in - {0, tos}, total_length, identification, fragment, {0, protocol} - folds to 16 bits, and stores
-// the complement as it is, without a byte swap. 0 if the outer header is not IPv4.
+// the complement as it is, without a byte swap.
+//
+// For GUE over IPv6 it is what is constant in the UDP checksum: the addresses and the protocol of the
+// pseudo-header, and the destination port. For IPIP over IPv6 and dsr, 0.
 #pragma once
 
 #include <optional>

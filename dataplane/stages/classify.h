@@ -1,13 +1,12 @@
 // classify: the destination of an IP packet -> service, and the flow's key and hash.
 //
-// Exits: burst.flows (TCP or UDP of a service; the flow table's bucket is being prefetched), burst.local
+// Exits: burst.flows (TCP or UDP of a service; its bucket of the flow table is known), burst.local
 // (ICMP for one of weir's addresses), or a drop.
 #pragma once
 
 #include <algorithm>
 
 #include "dataplane/burst.h"
-#include "dataplane/net/prefetch.h"
 #include "dataplane/packet.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/tables/forwarding_snapshot.h"
@@ -37,9 +36,7 @@ template <class F>
                                               const FlowTable& flows) noexcept {
     const auto blocks = flow_blocks_of(packet, l4, F{});
     const std::uint64_t hash = blocks.hash(key);
-    FlowBucket* bucket = flows.bucket_of(hash);
-    prefetch(bucket);
-    burst.bucket[i] = bucket;
+    burst.bucket[i] = flows.bucket_of(hash);
     burst.hash[i] = hash;
     burst.l4_offset[i] = l4.offset;
     burst.family[i] = F::kFamily;

@@ -2,7 +2,8 @@
 //
 // A segment with a valid checksum and its pseudo header sum to 0xffff, which is zero in one's complement: so
 // the segment sums to minus its pseudo header. That leaves the IP header: an IPv4 header with a valid
-// checksum sums to zero, and an IPv6 header is 40 bytes (and its extensions, if any).
+// checksum sums to zero. Of an IPv6 header the addresses cancel out against those of the pseudo header, and
+// its first eight bytes are left, and extensions, if there are any.
 #pragma once
 
 #include "dataplane/burst.h"
@@ -43,19 +44,23 @@ inline bool has_full_checksum(const std::uint8_t* l4, IpProtocol protocol, std::
 template <class Inner>
 std::uint64_t inner_sum(const Burst& burst, std::uint32_t i, std::uint32_t at) noexcept {
     const std::uint8_t* ip = frame_start(burst.packet[i]) + at;
-    const auto& header = *reinterpret_cast<const typename Inner::Header*>(ip);
     const std::uint32_t l4_offset = burst.l4_offset[i];
     const std::uint32_t l4_length = burst.ip_length[i] - l4_offset;
     const IpProtocol protocol = burst.protocol(i);
     if (!has_full_checksum(ip + l4_offset, protocol, l4_length)) [[unlikely]]
         return chain_sum(burst.packet[i], at, burst.ip_length[i]);
-    const std::uint64_t pseudo =
-        pseudo_header_sum(header.source, header.destination, protocol, static_cast<std::uint16_t>(l4_length));
-    const std::uint64_t segment = static_cast<std::uint16_t>(~fold(pseudo));
-    if constexpr (Inner::kFamily == Family::v4)
-        return segment;
-    else
-        return segment + sum_of_bytes(ip, l4_offset);
+    if constexpr (Inner::kFamily == Family::v4) {
+        const auto& header = *reinterpret_cast<const Ipv4Header*>(ip);
+        const ChecksumSum pseudo = pseudo_header_sum(header.source, header.destination, protocol,
+                                                     static_cast<std::uint16_t>(l4_length));
+        return static_cast<std::uint16_t>(~fold(pseudo));
+    } else {
+        constexpr std::uint32_t kBeforeAddresses = offsetof(Ipv6Header, source);
+        const ChecksumSum pseudo =
+            ChecksumSum{Be16(static_cast<std::uint16_t>(protocol)).raw()} + Be32(l4_length).raw();
+        return static_cast<std::uint16_t>(~fold(pseudo)) + sum_of_bytes(ip, kBeforeAddresses) +
+               sum_of_bytes(ip + sizeof(Ipv6Header), l4_offset - sizeof(Ipv6Header));
+    }
 }
 
 }  // namespace weir

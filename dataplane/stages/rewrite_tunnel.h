@@ -91,19 +91,19 @@ void finish_outer(Ipv6Header& outer, const InnerHeader&, std::uint8_t traffic_cl
     outer.next_header = next_header;
 }
 
-// `tunnel` points at the UDP header; outer addresses and length are final.
+// `tunnel` points at the UDP header.
 template <class Outer, class Inner>
-void finish_gue(std::uint8_t* tunnel, const typename Outer::Header& outer, const Burst& burst,
-                std::uint32_t i, std::uint64_t entropy) noexcept {
+void finish_gue(std::uint8_t* tunnel, const Burst& burst, std::uint32_t i, std::uint64_t entropy) noexcept {
     auto& udp = header_at<UdpHeader>(tunnel);
     auto& gue = header_at<GueHeader>(tunnel + sizeof(UdpHeader));
     udp.source = Be16(entropy_port(entropy));
     udp.length = Be16(static_cast<std::uint16_t>(sizeof(udp) + sizeof(gue) + burst.ip_length[i]));
     gue.protocol = static_cast<std::uint8_t>(Inner::kEncapsulated);
     if constexpr (std::is_same_v<Outer, V6>) {
-        std::uint64_t sum =
-            pseudo_header_sum(outer.source, outer.destination, IpProtocol::udp, udp.length.value());
-        sum += sum_of_bytes(tunnel, sizeof(udp) + sizeof(gue));
+        // The length stands in the pseudo-header too. Summed from values: to load what has just been stored
+        // in smaller pieces would wait for the stores.
+        ChecksumSum sum = ChecksumSum{burst.backend[i]->outer_sum} + udp.source.raw() +
+                          2u * udp.length.raw() + Be16(gue.protocol).raw();
         sum += inner_sum<Inner>(burst, i, sizeof(EthernetHeader) + Gue<Outer>::kTunnelLength);
         udp.checksum = checksum_of(sum);
         if (udp.checksum.raw() == 0) udp.checksum = Be16(0xffff);  // RFC 768: 0 would mean "none"
@@ -131,7 +131,7 @@ void rewrite_tunnel(const Burst& burst, const IndexList& packets, const HashKey&
         detail::finish_outer(outer, inner, Inner::tos(inner), static_cast<std::uint8_t>(inside),
                              burst.ip_length[i] + kBehindOuter, backend.outer_sum, entropy);
         if constexpr (Mode::kIsGue)
-            detail::finish_gue<Outer, Inner>(frame + sizeof(EthernetHeader) + sizeof(outer), outer, burst, i,
+            detail::finish_gue<Outer, Inner>(frame + sizeof(EthernetHeader) + sizeof(outer), burst, i,
                                              entropy);
     }
 }

@@ -170,7 +170,8 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 [[gnu::noinline]] inline void put_aside(Burst& burst, std::uint32_t i,
                                         const SelectionContext& context) noexcept {
     burst.missed.push(i);
-    if (context.flows.prefetch_second(burst.hash[i])) return;  // known, most likely
+    const bool may_be_known = context.flows.prefetch_second(burst.hash[i]);
+    if (burst.event[i] != FlowEvent::syn && may_be_known) return;
     const PoolTable& pool = *context.world.service_records[index(burst.service[i])].table;
     pool.maglev.prefetch_slot(selection_hash_of(burst, i, context.world));
 }

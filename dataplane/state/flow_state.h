@@ -110,19 +110,10 @@ inline constexpr std::array<Row, kFlowStates> kTransitions = make_transitions();
 }
 
 [[nodiscard]] constexpr bool is_confirmed(FlowState state) noexcept {
-    switch (state) {
-        case FlowState::tcp_established:
-        case FlowState::tcp_closing:
-        case FlowState::tcp_reset:
-        case FlowState::udp:
-            return true;
-        case FlowState::none:
-        case FlowState::tcp_opening:
-        case FlowState::tcp_midflow:
-        case FlowState::udp_first:
-            break;
-    }
-    return false;
+    using enum FlowState;
+    constexpr auto bit = [](FlowState s) { return 1u << static_cast<unsigned>(s); };
+    constexpr unsigned kConfirmed = bit(tcp_established) | bit(tcp_closing) | bit(tcp_reset) | bit(udp);
+    return (kConfirmed >> static_cast<unsigned>(state) & 1) != 0;
 }
 
 [[nodiscard]] constexpr TickCount flow_timeout(FlowState state, const FlowTimeouts& timeouts) noexcept {

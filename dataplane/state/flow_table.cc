@@ -14,7 +14,8 @@ FlowTable::FlowTable(std::span<std::byte> memory) noexcept
     assert(memory.size() >= sizeof(FlowBucket) && memory.size() / sizeof(FlowBucket) <= 0xffff'ffff);
 }
 
-InsertResult FlowTable::insert_elsewhere(std::uint32_t first, std::uint32_t tag, Tick now) noexcept {
+InsertResult FlowTable::insert_elsewhere(std::uint32_t first, Room here, std::uint32_t tag,
+                                         Tick now) noexcept {
     const std::uint32_t second = other_bucket(first, tag);
     InsertResult result{InsertOutcome::placed, {}, {}};
     const auto placed = [&](std::uint32_t at, unsigned slot) {
@@ -22,8 +23,9 @@ InsertResult FlowTable::insert_elsewhere(std::uint32_t first, std::uint32_t tag,
         result.entry = put(at, slot, at != first, tag);
         return true;
     };
-    if (const Room room = room_in(buckets_[second], now); room.is_free()) {
-        placed(second, vacate(second, room, result));
+    const Room there = room_in(buckets_[second], now);
+    if (there.is_free()) {
+        placed(second, vacate(second, there, result));
         return result;
     }
     if (!is_crowded()) {
@@ -32,7 +34,6 @@ InsertResult FlowTable::insert_elsewhere(std::uint32_t first, std::uint32_t tag,
             if (placed(second, displace(second, now, deeper, result))) return result;
         }
     }
-    const Room here = room_in(buckets_[first], now), there = room_in(buckets_[second], now);
     const bool in_second = there.cost < here.cost;
     if (const Room room = in_second ? there : here; room.is_unconfirmed())
         placed(in_second ? second : first, vacate(in_second ? second : first, room, result));

@@ -18,12 +18,14 @@
 //
 // Making room, in this order:
 //   1. a free or expired slot in the first bucket; in a crowded table (kCrowded) else the unconfirmed entry
-//      with the earliest deadline there;
-//   2. a free or expired slot in the second bucket;
-//   3. unless the table is crowded, displacement: some entry of either bucket moves to its own other bucket,
+//      with the earliest deadline there, of those that are in their second bucket there before others;
+//   2. for a SYN in a crowded table, nothing: a flood of them costs one line each. If its sender goes on, the
+//      flow's next packet gets what follows;
+//   3. a free or expired slot in the second bucket;
+//   4. unless the table is crowded, displacement: some entry of either bucket moves to its own other bucket,
 //      if need be after one there has moved on in the same way (at most 60 other lines looked at);
-//   4. eviction of the unconfirmed entry with the earliest deadline in either bucket;
-//   5. nothing: `full`. The caller forwards by hash and counts.
+//   5. eviction of the unconfirmed entry with the earliest deadline in either bucket;
+//   6. nothing: `full`. The caller forwards by hash and counts.
 // Confirmed entries are never evicted: a flood of first packets costs established flows nothing.
 //
 // An entry at or past its deadline is a miss, swept or not. Deadlines are 24 bits: a sweep must come round at
@@ -118,8 +120,9 @@ class FlowTable {
     [[gnu::always_inline]] bool prefetch_second(std::uint64_t hash) const noexcept {
         const std::uint32_t at = first_bucket(hash);
         const bool may_lie_there = buckets_[at].overflow != 0;
-        if (may_lie_there || buckets_[at].occupied() == FlowBucket::kAllSlots)
-            prefetch(&buckets_[other_bucket(at, tag_of(hash))]);
+        const bool may_be_put_there = !is_crowded() && buckets_[at].occupied() == FlowBucket::kAllSlots;
+        // Again without a branch; the first bucket is at hand.
+        prefetch(&buckets_[may_lie_there | may_be_put_there ? other_bucket(at, tag_of(hash)) : at]);
         return may_lie_there;
     }
 
@@ -130,13 +133,14 @@ class FlowTable {
     }
     // The live entry of a flow, or none.
     [[nodiscard]] FlowRef find(std::uint64_t hash, ServiceId service, Tick now) const noexcept {
-        if (const FlowRef found = find_in(*bucket_of(hash), hash, service, now)) return found;
-        const std::uint32_t tag = tag_of(hash);
-        const std::uint32_t at = first_bucket(hash);
-        if (buckets_[at].overflow == 0) [[likely]]
-            return {};
-        FlowBucket& second = buckets_[other_bucket(at, tag)];
-        return pick(second, match_tags(second, tag) & second.displaced, service, now);
+        FlowBucket& first = *bucket_of(hash);
+        if (const FlowRef found = find_in(first, hash, service, now)) return found;
+        // Without a branch: whether there are any elsewhere is chance.
+        const std::uint32_t tag = tag_of(hash), at = first_bucket(hash);
+        const bool elsewhere = first.overflow != 0;
+        FlowBucket& second = buckets_[elsewhere ? other_bucket(at, tag) : at];
+        const unsigned candidates = elsewhere ? FlowBucket::kAllSlots & second.displaced : 0;
+        return pick(second, match_tags(second, tag) & candidates, service, now);
     }
 
     // Precondition: state is not none, timeout at most kMaxTimeoutTicks, and find() has said that there is no
@@ -146,10 +150,12 @@ class FlowTable {
         const std::uint32_t at = first_bucket(hash);
         InsertResult result{InsertOutcome::placed, {}, {}};
         const Room room = room_in(buckets_[at], now);
-        if (room.is_free() || (room.is_unconfirmed() && is_crowded())) [[likely]]
+        if (will_take(room)) [[likely]]
             result.entry = put(at, vacate(at, room, result), false, tag_of(hash));
+        else if (state == FlowState::tcp_opening && is_crowded())
+            result.outcome = InsertOutcome::full;
         else
-            result = insert_elsewhere(at, tag_of(hash), now);
+            result = insert_elsewhere(at, room, tag_of(hash), now);
         if (result.entry) {
             FlowBucket& bucket = *result.entry.bucket_;
             bucket.set_state(result.entry.slot_, state, now + timeout.ticks());
@@ -236,10 +242,14 @@ class FlowTable {
     }
 
     // The slot of a bucket that is easiest to have. In one number, less is better: 0 empty, 8 expired, the
-    // scaled time that an unconfirmed entry has left, none; and in the low three bits the slot.
+    // scaled time that an unconfirmed entry has left, none; and in the low three bits the slot. Of expired
+    // entries those in their first bucket come first: to remove another costs the line of that. Of
+    // unconfirmed ones those in their second: a flood then soon leaves no entry away from home, and a packet
+    // of a new flow need not be looked for in two lines.
     struct Room {
         std::uint32_t cost;
-        static constexpr std::uint32_t kExpired = 8, kLive = 256, kNone = 0xffff'ffff;
+        static constexpr std::uint32_t kExpired = 8, kExpiredDisplaced = 16, kLive = 256;
+        static constexpr std::uint32_t kLiveAtHome = 0x8000'0000, kNone = 0xffff'ffff;
 
         [[nodiscard]] unsigned slot() const noexcept { return cost & 7; }
         [[nodiscard]] bool is_free() const noexcept { return cost < kLive; }  // empty or expired
@@ -251,9 +261,12 @@ class FlowTable {
         std::uint32_t best = Room::kNone;
         for (std::uint32_t slot = 0; slot < FlowBucket::kSlots; ++slot) {
             const std::int32_t left = bucket.scaled_ticks_left(slot, now);
-            const std::uint32_t live =
-                is_confirmed(bucket.state(slot)) ? Room::kNone : static_cast<std::uint32_t>(left) | slot;
-            std::uint32_t cost = left > 0 ? live : Room::kExpired | slot;
+            const bool displaced = bucket.is_displaced(slot);
+            const std::uint32_t unconfirmed =
+                static_cast<std::uint32_t>(left) | (displaced ? 0 : Room::kLiveAtHome);
+            const std::uint32_t expired = displaced ? Room::kExpiredDisplaced : Room::kExpired;
+            std::uint32_t cost = left > 0 ? unconfirmed | slot : expired | slot;
+            cost = left > 0 && is_confirmed(bucket.state(slot)) ? Room::kNone : cost;
             cost = bucket.is_empty(slot) ? slot : cost;
             best = cost < best ? cost : best;
         }
@@ -270,6 +283,10 @@ class FlowTable {
         return room.slot();
     }
     [[nodiscard]] bool is_crowded() const noexcept { return entries_ >= crowded_; }
+    // A new flow takes this room of its first bucket without looking further.
+    [[nodiscard]] bool will_take(Room room) const noexcept {
+        return room.is_free() || (room.is_unconfirmed() && is_crowded());
+    }
 
     // The bookkeeping of an entry's arrival in an empty slot and of its leaving.
     FlowRef put(std::uint32_t at, unsigned slot, bool displaced, std::uint32_t tag) noexcept {
@@ -295,7 +312,7 @@ class FlowTable {
     }
 
     // flow_table.cc: where the first bucket has no room.
-    InsertResult insert_elsewhere(std::uint32_t first, std::uint32_t tag, Tick now) noexcept;
+    InsertResult insert_elsewhere(std::uint32_t first, Room here, std::uint32_t tag, Tick now) noexcept;
     unsigned displace(std::uint32_t from, Tick now, bool deeper, InsertResult& result) noexcept;
     [[nodiscard]] bool may_move(std::uint32_t from, std::uint32_t to) const noexcept {
         return from != to && !(from >= cursor_ && to < cursor_);

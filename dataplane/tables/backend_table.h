@@ -42,7 +42,7 @@ struct alignas(64) BackendRecord {
     std::uint8_t header_length = 0;  // of `header`: Ethernet and, if tunnelled, the outer headers
     // Longest IP packet that, with the tunnel's headers, fits the egress port's MTU; 0 while not resolved.
     std::uint16_t max_packet_length = 0;
-    std::uint32_t outer_sum = 0;  // one's-complement sum of the outer IPv4 header's constant words
+    std::uint32_t outer_sum = 0;  // one's-complement sum of the constant words of the outer checksum
     // Ethernet header, then the outer IP, UDP and GUE headers with every constant field filled in. Lengths,
     // TOS or class, DF and id, protocol, flow label, UDP source port and checksums are the packet's
     // (stages/rewrite_*.h).

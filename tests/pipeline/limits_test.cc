@@ -33,7 +33,7 @@ class LimitsTest : public DriversTest {
         return sum;
     }
     FramePool frames_{"limits", 2047};
-    SmallWorld world_{all_modes_config()};
+    SmallWorld world_{all_modes_config(), edge_facts(), 1, 4 * kBurstSize* kBurstSize};
 };
 
 TEST_F(LimitsTest, a_full_device_takes_what_it_has_room_for_and_the_rest_is_counted_and_freed) {

@@ -157,7 +157,8 @@ class PlainTest : public DriversTest {
         const auto at = static_cast<std::uint32_t>(tally_.frames++ % kBurstSize);
         const Burst before = filled_burst(packet, at);
         Burst fast = before;
-        const bool taken = PlainContext(port, context).take(fast, at);
+        const PlainContext plain(port, context);
+        const bool taken = plain.take<V4>(fast, at) || plain.take<V6>(fast, at);
         Burst slow = before;
         if (taken) {
             ++tally_.taken;

@@ -29,8 +29,8 @@ class CrowdedTable : public testing::Test {
     InsertResult insert(std::uint64_t hash, std::uint32_t backend, FlowState state, Tick now = kNow) {
         return table_.insert(hash, owner(backend), state, now, kTimeout);
     }
-    InsertResult insert_new(std::uint32_t number = 77) {
-        return insert(hash(kFirst, kSum, number), number, tcp_opening, kNow + ++later_);
+    InsertResult insert_new(std::uint32_t number = 77, FlowState state = tcp_opening) {
+        return insert(hash(kFirst, kSum, number), number, state, kNow + ++later_);
     }
     // Backends 0, 1, ... in the first bucket, 10, 11, ... in the second, all at home there.
     void fill(std::uint32_t bucket, std::initializer_list<FlowState> states) {
@@ -90,7 +90,9 @@ TEST_F(CrowdedTable, a_free_slot_of_the_second_bucket_is_used_if_the_first_has_o
     fill(kFirst, {udp, udp, tcp_established, tcp_closing, tcp_reset});
     fill(kSecond, {tcp_opening, udp, udp, udp});
     fill_others(kCrowdedFrom);
-    EXPECT_EQ(insert_new().outcome, InsertOutcome::placed);
+    EXPECT_EQ(insert_new(77, tcp_opening).outcome, InsertOutcome::full) << "a SYN is worth one line";
+    EXPECT_EQ(memory_.buckets()[kFirst].overflow, 0);
+    EXPECT_EQ(insert_new(77, tcp_midflow).outcome, InsertOutcome::placed) << "the flow's next packet";
     EXPECT_EQ(memory_.buckets()[kFirst].overflow, 1);
     EXPECT_EQ(memory_.buckets()[kSecond].displaced, 1 << 4);
     EXPECT_TRUE(table_.find(hash(kFirst, kSum, 77), ServiceId{1}, kNow));
@@ -112,9 +114,9 @@ TEST_F(CrowdedTable, the_second_buckets_unconfirmed_entry_is_the_last_that_may_g
     fill(kFirst, {udp, udp, tcp_established, tcp_closing, tcp_reset});
     fill(kSecond, {udp, tcp_opening, udp, tcp_midflow, udp});
     fill_others(kCrowdedFrom);
-    EXPECT_EQ(insert_new(77).removed, owner(13)) << "the earlier of the two";
-    EXPECT_EQ(insert_new(78).removed, owner(11));
-    EXPECT_EQ(insert_new(79).removed, owner(77));
+    EXPECT_EQ(insert_new(77, udp_first).removed, owner(13)) << "the earlier of the two";
+    EXPECT_EQ(insert_new(78, udp_first).removed, owner(77)) << "before one that is in its first bucket";
+    EXPECT_EQ(insert_new(79, udp_first).removed, owner(78));
     EXPECT_EQ(table_.entries(), kCrowdedFrom);
 }
 

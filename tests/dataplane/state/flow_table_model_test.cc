@@ -141,7 +141,7 @@ class Model {
         if (result.outcome == InsertOutcome::full) {
             ++full;
             free_backends_.push_back(backend);
-            expect_no_room(hash);
+            expect_no_room(hash, state);
             return;
         }
         ++placed;
@@ -151,10 +151,15 @@ class Model {
         current_[hash] = backend;
     }
 
-    // Full is only said where both buckets are full of live, confirmed entries.
-    void expect_no_room(std::uint64_t hash) {
+    // Full is only said where both buckets are full of live, confirmed entries; to a SYN in a crowded table
+    // where the first is.
+    void expect_no_room(std::uint64_t hash, FlowState state) {
         const std::uint32_t first = memory_.first(hash);
-        for (const std::uint32_t at : {first, memory_.other(first, static_cast<std::uint32_t>(hash))}) {
+        const bool crowded = table_.entries() >= table_.capacity() * FlowTable::kCrowded / 100;
+        const bool one_line = crowded && state == tcp_opening;
+        const std::uint32_t second =
+            one_line ? first : memory_.other(first, static_cast<std::uint32_t>(hash));
+        for (const std::uint32_t at : {first, second}) {
             for (unsigned slot = 0; slot < FlowBucket::kSlots; ++slot) {
                 ASSERT_TRUE(memory_.buckets()[at].is_live(slot, tick()));
                 ASSERT_TRUE(is_confirmed(memory_.buckets()[at].state(slot)));

@@ -136,11 +136,11 @@ TEST_F(FlowTableOf16, evicts_the_unconfirmed_entry_with_the_earliest_deadline) {
         insert(hash(3, 9, i), i, i == 2 || i == 7 ? tcp_opening : udp, kNow + i);
     const InsertResult first = insert(hash(3, 9, 20), 20, tcp_opening, kNow + 20);
     EXPECT_EQ(first.outcome, InsertOutcome::evicted_unconfirmed);
-    EXPECT_EQ(first.removed, owner(2));
+    EXPECT_EQ(first.removed, owner(7)) << "in its second bucket";
     const InsertResult second = insert(hash(3, 9, 21), 21, tcp_established, kNow + 21);
-    EXPECT_EQ(second.removed, owner(7));
+    EXPECT_EQ(second.removed, owner(20)) << "there too";
     const InsertResult third = insert(hash(3, 9, 22), 22, tcp_established, kNow + 22);
-    EXPECT_EQ(third.removed, owner(20));
+    EXPECT_EQ(third.removed, owner(2));
     const InsertResult none = insert(hash(3, 9, 23), 23, tcp_opening, kNow + 23);
     EXPECT_EQ(none.outcome, InsertOutcome::full) << "confirmed entries are never evicted";
     EXPECT_FALSE(none.has_removed());

@@ -121,7 +121,8 @@ void rewrite_tunnel(const Burst& burst, const IndexList& packets, const HashKey&
     for (const std::uint32_t i : packets) {
         rte_mbuf* packet = burst.packet[i];
         const BackendRecord& backend = *burst.backend[i];
-        std::uint8_t* frame = replace_front(packet, sizeof(EthernetHeader), kNewLength, burst.ip_length[i]);
+        const std::uint32_t length = burst.ip_length[i];
+        std::uint8_t* frame = replace_front(packet, sizeof(EthernetHeader), kNewLength, length);
         std::memcpy(frame, backend.header.data(), kNewLength);
         auto& outer = header_at<typename Outer::Header>(frame + sizeof(EthernetHeader));
         const auto& inner = header_at<typename Inner::Header>(frame + kNewLength);
@@ -129,7 +130,7 @@ void rewrite_tunnel(const Burst& burst, const IndexList& packets, const HashKey&
             kNeedsEntropy ? flow_of<Inner>(burst, i, frame + kNewLength).hash(selection_key) : 0;
         const IpProtocol inside = Mode::kIsGue ? IpProtocol::udp : Inner::kEncapsulated;
         detail::finish_outer(outer, inner, Inner::tos(inner), static_cast<std::uint8_t>(inside),
-                             burst.ip_length[i] + kBehindOuter, backend.outer_sum, entropy);
+                             length + kBehindOuter, backend.outer_sum, entropy);
         if constexpr (Mode::kIsGue)
             detail::finish_gue<Outer, Inner>(frame + sizeof(EthernetHeader) + sizeof(outer), burst, i,
                                              entropy);

@@ -74,14 +74,19 @@ inline BackendId select_new(const Burst& burst, std::uint32_t i, const Selection
     count_new_flow(context.counters, service, chosen);
     const InsertResult result = context.flows.insert(burst.hash[i], {service, chosen}, state, context.now,
                                                      context.world.timeouts[state]);
-    if (result.has_removed()) {
-        count_flow_end(context.counters, result.removed.service, result.removed.backend);
-        if (result.outcome == InsertOutcome::evicted_unconfirmed) context.counters.flow_evictions.add(1);
-    }
     if (result.outcome == InsertOutcome::full) {
         context.counters.flow_full.add(1);
+        return chosen;
+    }
+    context.counters.flow_inserts.add(1);
+    if (result.outcome == InsertOutcome::evicted_unconfirmed) context.counters.flow_evictions.add(1);
+    if (!result.has_removed()) {
+        count_flow_begin(context.counters, service, chosen);
+    } else if (result.removed.service == service) {  // that one's gauge stays as it is
+        context.counters.backends[index(result.removed.backend)].active_flows.subtract(1);
+        context.counters.backends[index(chosen)].active_flows.add(1);
     } else {
-        context.counters.flow_inserts.add(1);
+        count_flow_end(context.counters, result.removed.service, result.removed.backend);
         count_flow_begin(context.counters, service, chosen);
     }
     return chosen;

@@ -22,7 +22,7 @@ class alignas(64) TxBuffer {
     void push_forwarded(rte_mbuf* packet) noexcept { packets_[count_++] = packet; }
     // A whole burst. Precondition: the buffer is empty.
     void push_forwarded(const std::array<rte_mbuf*, kBurstSize>& packets, std::uint32_t count) noexcept {
-        packets_ = packets;  // of fixed length: a few vector moves
+        for (std::uint32_t i = 0; i < count; ++i) packets_[i] = packets[i];
         count_ = count;
     }
     void push_answer(rte_mbuf* packet) noexcept {

@@ -20,9 +20,7 @@ class Counter {
         value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
 #endif
     }
-    void subtract(std::uint64_t n) noexcept {
-        value_.store(value_.load(std::memory_order_relaxed) - n, std::memory_order_relaxed);
-    }
+    void subtract(std::uint64_t n) noexcept { add(0 - n); }
     void set(std::uint64_t n) noexcept { value_.store(n, std::memory_order_relaxed); }
     // Any thread.
     [[nodiscard]] std::uint64_t value() const noexcept { return value_.load(std::memory_order_relaxed); }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <type_traits>
@@ -45,12 +46,16 @@ class CounterArray {
 
     // Control core, before it publishes: makes those of ids below `ids` exist.
     void ensure(std::uint32_t ids) noexcept {
-        for (; existing_ < ids; ++existing_) std::construct_at(&cells_.get()[existing_]);
+        const std::uint32_t existing = existing_.load(std::memory_order_relaxed);
+        for (std::uint32_t id = existing; id < ids; ++id) std::construct_at(&cells_.get()[id]);
+        if (ids > existing) existing_.store(ids, std::memory_order_release);
     }
     // Precondition: ensured.
     [[nodiscard]] T& operator[](std::uint32_t id) const noexcept { return cells_.get()[id]; }
-    // Control core.
-    [[nodiscard]] bool has(std::uint32_t id) const noexcept { return id < existing_; }
+    // Any thread.
+    [[nodiscard]] bool has(std::uint32_t id) const noexcept {
+        return id < existing_.load(std::memory_order_acquire);
+    }
 
   private:
     static_assert(std::is_trivially_destructible_v<T>);
@@ -58,7 +63,7 @@ class CounterArray {
         void operator()(T* cells) const noexcept { std::free(cells); }
     };
     std::unique_ptr<T, Free> cells_;
-    std::uint32_t existing_ = 0;
+    std::atomic<std::uint32_t> existing_{0};
 };
 
 struct alignas(64) WorkerCounters {

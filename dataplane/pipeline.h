@@ -2,6 +2,8 @@
 //
 //   receive -> parse -> classify -> select_backend -> rewrite -> transmit        (or answer, or drop)
 //
+// For nearly all packets stages/plain.h does parse and classify in one.
+//
 // A Pipeline is one worker's: its flow table, its counters, its transmit buffers. It is all that a packet
 // touches besides the snapshot, and it knows neither threads nor devices: `weir run` feeds it from NIC queues
 // (worker.cc), `weir replay` from captures (simulation.cc), tests from mbufs of their own.

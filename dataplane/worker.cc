@@ -25,7 +25,7 @@ class TickClock {
 };
 
 constexpr std::uint32_t kSweepWhenBusy = 1, kSweepWhenIdle = 64;  // buckets a loop
-constexpr std::uint32_t kDrainLoops = 64;  // bursts a queue: twice its 1,024 descriptors
+constexpr std::uint32_t kDrainLoops = 2 * 1024 / kBurstSize;      // bursts a queue: twice its descriptors
 constexpr std::uint32_t kIdleLoopsBeforeSleep = 256;
 constexpr std::uint32_t kShortestSleepNs = 8'000, kLongestSleepNs = 1'000'000;
 

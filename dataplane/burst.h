@@ -40,6 +40,11 @@ class IndexList {
     };
 
     void push(std::uint32_t i) noexcept { index_[count_++] = static_cast<Position>(i); }
+    // Without a branch.
+    void push_if(bool wanted, std::uint32_t i) noexcept {
+        index_[count_] = static_cast<Position>(i);
+        count_ += wanted ? 1 : 0;
+    }
     [[nodiscard]] Iterator begin() const noexcept { return Iterator(index_.data()); }
     [[nodiscard]] Iterator end() const noexcept { return Iterator(index_.data() + count_); }
     [[nodiscard]] std::uint32_t size() const noexcept { return count_; }
@@ -50,7 +55,7 @@ class IndexList {
 
   private:
     std::uint32_t count_ = 0;
-    std::array<Position, kBurstSize> index_;
+    std::array<Position, kBurstSize + 1> index_;  // one more, for push_if
 };
 
 // A set of positions within a burst.
@@ -95,8 +100,10 @@ struct Burst {
     std::array<std::uint16_t, kBurstSize> l4_offset;
     std::array<FlowEvent, kBurstSize> event;
 
-    // select_backend: packets whose flow is not in its first bucket.
-    IndexList missed;
+    // select_backend: packets whose flow is not in its first bucket; apart, those that begin a flow for which
+    // there is no room; and the hash by which the pools of both would choose for them, or 0: not taken yet.
+    IndexList missed, turned_away;
+    std::array<std::uint64_t, kBurstSize> selection;
 
     // select_backend: packets by the loop of rewrite that they go through, and their backends.
     std::array<IndexList, 2 * kRewritePaths> selected;

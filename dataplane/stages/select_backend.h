@@ -6,8 +6,9 @@
 // Theory of operation. A first pass looks every flow up in its first bucket, which classify has prefetched,
 // and is done with those that it finds: nearly all. What it misses it puts aside, and has the flow's second
 // bucket and its slot of the Maglev table fetched; a second pass looks those up in full and, if they are new,
-// selects. So no packet waits for memory on its own. A flow's packets are never out of order: an entry that
-// the first pass misses for one of them it misses for all of the burst's.
+// selects. SYNs that a crowded table has no room for have a pass of their own, because which of a flood's are
+// such cannot be predicted. So no packet waits for memory on its own. A flow's packets are never out of
+// order: an entry that the first pass misses for one of them it misses for all of the burst's.
 //
 // Invariants. A known flow never moves while its backend is in service for the packet's service: the entry's
 // backend is honoured if its record belongs to the service's present pool and is not absent. An entry that is
@@ -127,14 +128,28 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     counters.bytes.add(length);
 }
 
-// A new flow, or one whose entry (`stale`) is not honoured.
+// A new flow, or one whose entry (`stale`) is not honoured. `hash` is the selection's, or 0: not taken yet.
 [[gnu::noinline]] inline void send_new(Burst& burst, std::uint32_t i, const SelectionContext& context,
-                                       FlowRef stale) noexcept {
+                                       FlowRef stale, std::uint64_t hash) noexcept {
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
-    const BackendId backend =
-        select_new(burst, i, context, *service.table, selection_hash_of(burst, i, context.world), stale);
+    if (hash == 0) [[unlikely]]
+        hash = selection_hash_of(burst, i, context.world);
+    const BackendId backend = select_new(burst, i, context, *service.table, hash, stale);
     if (backend == kNoBackend) [[unlikely]]
         return burst.drop(i, DropReason::no_backend);
+    send_to(burst, i, context, context.world.view_of(service)[backend], backend);
+}
+
+// The SYN of a flow that the table does not know and has no room for: where its next packet will go too, if
+// the pool does not change.
+[[gnu::noinline]] inline void send_unremembered(Burst& burst, std::uint32_t i,
+                                                const SelectionContext& context) noexcept {
+    const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
+    const BackendId backend = choose_backend(*service.table, burst.selection[i]);
+    if (backend == kNoBackend) [[unlikely]]
+        return burst.drop(i, DropReason::no_backend);
+    count_new_flow(context.counters, burst.service[i], backend);
+    context.counters.flow_full.add(1);
     send_to(burst, i, context, context.world.view_of(service)[backend], backend);
 }
 
@@ -142,7 +157,7 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 // more.
 [[gnu::noinline]] inline void send_reopened(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                             const BackendRecord& record, FlowRef entry) noexcept {
-    if (record.state == TrafficState::draining) return send_new(burst, i, context, entry);
+    if (record.state == TrafficState::draining) return send_new(burst, i, context, entry, 0);
     const BackendId backend = entry.backend();
     count_new_flow(context.counters, burst.service[i], backend);
     const FlowState state = next_flow_state(entry.state(), burst.event[i]);
@@ -174,11 +189,16 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 // Puts a packet aside whose flow is not in its first bucket.
 [[gnu::noinline]] inline void put_aside(Burst& burst, std::uint32_t i,
                                         const SelectionContext& context) noexcept {
-    burst.missed.push(i);
+    const bool no_room =
+        burst.event[i] == FlowEvent::syn && context.flows.turns_away(*burst.bucket[i], context.now);
+    burst.missed.push_if(!no_room, i);
+    burst.turned_away.push_if(no_room, i);
+    burst.selection[i] = 0;
     const bool may_be_known = context.flows.prefetch_second(burst.hash[i]);
     if (burst.event[i] != FlowEvent::syn && may_be_known) return;
     const PoolTable& pool = *context.world.service_records[index(burst.service[i])].table;
-    pool.maglev.prefetch_slot(selection_hash_of(burst, i, context.world));
+    burst.selection[i] = selection_hash_of(burst, i, context.world);
+    pool.maglev.prefetch_slot(burst.selection[i]);
 }
 
 }  // namespace detail
@@ -197,7 +217,14 @@ inline void select_backend(Burst& burst, const SelectionContext& context) noexce
     for (const std::uint32_t i : burst.missed) {
         const FlowRef entry = context.flows.find(burst.hash[i], burst.service[i], context.now);
         if (!entry || !detail::send_known(burst, i, context, entry))
-            detail::send_new(burst, i, context, entry);
+            detail::send_new(burst, i, context, entry, burst.selection[i]);
+    }
+    for (const std::uint32_t i : burst.turned_away) {
+        const FlowRef entry = context.flows.find(burst.hash[i], burst.service[i], context.now);
+        if (!entry) [[likely]]
+            detail::send_unremembered(burst, i, context);
+        else if (!detail::send_known(burst, i, context, entry))
+            detail::send_new(burst, i, context, entry, burst.selection[i]);
     }
 }
 

@@ -75,6 +75,13 @@ struct alignas(64) FlowBucket {
         backends[slot] = static_cast<std::uint16_t>(index(owner.backend));
         words[slot] = (words[slot] & ~std::uint32_t{0xf0}) | (index(owner.backend) >> 16 & 0xf) << 4;
     }
+    // A whole entry but for its tag and place.
+    void set(unsigned slot, FlowOwner owner, FlowState state, Tick deadline) noexcept {
+        services[slot] = index(owner.service);
+        backends[slot] = static_cast<std::uint16_t>(index(owner.backend));
+        words[slot] = static_cast<std::uint32_t>(deadline) << kDeadlineShift |
+                      (index(owner.backend) >> 16 & 0xf) << 4 | static_cast<std::uint32_t>(state);
+    }
     void set_state(unsigned slot, FlowState state, Tick deadline) noexcept {
         words[slot] = (words[slot] & 0xf0) | static_cast<std::uint32_t>(deadline) << kDeadlineShift |
                       static_cast<std::uint32_t>(state);

@@ -109,11 +109,16 @@ inline constexpr std::array<Row, kFlowStates> kTransitions = make_transitions();
     return event == FlowEvent::syn && (state == FlowState::tcp_closing || state == FlowState::tcp_reset);
 }
 
-[[nodiscard]] constexpr bool is_confirmed(FlowState state) noexcept {
+// Bit 31 - s: state s is confirmed. A shift by the state then leaves the answer in a word's sign.
+inline constexpr std::uint32_t kConfirmedFromTop = [] {
+    std::uint32_t bits = 0;
     using enum FlowState;
-    constexpr auto bit = [](FlowState s) { return 1u << static_cast<unsigned>(s); };
-    constexpr unsigned kConfirmed = bit(tcp_established) | bit(tcp_closing) | bit(tcp_reset) | bit(udp);
-    return (kConfirmed >> static_cast<unsigned>(state) & 1) != 0;
+    for (const FlowState state : {tcp_established, tcp_closing, tcp_reset, udp})
+        bits |= 0x8000'0000 >> static_cast<unsigned>(state);
+    return bits;
+}();
+[[nodiscard]] constexpr bool is_confirmed(FlowState state) noexcept {
+    return (kConfirmedFromTop << static_cast<unsigned>(state) & 0x8000'0000) != 0;
 }
 
 [[nodiscard]] constexpr TickCount flow_timeout(FlowState state, const FlowTimeouts& timeouts) noexcept {

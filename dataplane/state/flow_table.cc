@@ -14,16 +14,16 @@ FlowTable::FlowTable(std::span<std::byte> memory) noexcept
     assert(memory.size() >= sizeof(FlowBucket) && memory.size() / sizeof(FlowBucket) <= 0xffff'ffff);
 }
 
-InsertResult FlowTable::insert_elsewhere(std::uint32_t first, Room here, std::uint32_t tag,
+InsertResult FlowTable::insert_elsewhere(std::uint32_t first, FlowRoom here, std::uint32_t tag,
                                          Tick now) noexcept {
     const std::uint32_t second = other_bucket(first, tag);
     InsertResult result{InsertOutcome::placed, {}, {}};
     const auto placed = [&](std::uint32_t at, unsigned slot) {
         if (slot == kNone) return false;
-        result.entry = put(at, slot, at != first, tag);
+        result.entry = at == first ? put_at_home(at, slot, tag) : put_displaced(at, slot, tag);
         return true;
     };
-    const Room there = room_in(buckets_[second], now);
+    const FlowRoom there = room_in(buckets_[second], now);
     if (there.is_free()) {
         placed(second, vacate(second, there, result));
         return result;
@@ -35,7 +35,7 @@ InsertResult FlowTable::insert_elsewhere(std::uint32_t first, Room here, std::ui
         }
     }
     const bool in_second = there.cost < here.cost;
-    if (const Room room = in_second ? there : here; room.is_unconfirmed())
+    if (const FlowRoom room = in_second ? there : here; room.is_unconfirmed())
         placed(in_second ? second : first, vacate(in_second ? second : first, room, result));
     else
         result.outcome = InsertOutcome::full;
@@ -53,7 +53,7 @@ unsigned FlowTable::displace(std::uint32_t from, Tick now, bool deeper, InsertRe
         unsigned place = kNone;
         if (deeper)
             place = displace(to, now, false, result);
-        else if (const Room room = room_in(buckets_[to], now); room.is_free())
+        else if (const FlowRoom room = room_in(buckets_[to], now); room.is_free())
             place = vacate(to, room, result);
         if (place == kNone) continue;
         move(from, slot, to, place);
@@ -65,7 +65,9 @@ unsigned FlowTable::displace(std::uint32_t from, Tick now, bool deeper, InsertRe
 void FlowTable::move(std::uint32_t from, unsigned slot, std::uint32_t to, unsigned to_slot) noexcept {
     const FlowBucket& source = buckets_[from];
     const std::uint32_t word = source.words[slot];
-    const FlowRef moved = put(to, to_slot, !source.is_displaced(slot), source.tags[slot]);
+    const std::uint32_t tag = source.tags[slot];
+    const FlowRef moved =
+        source.is_displaced(slot) ? put_at_home(to, to_slot, tag) : put_displaced(to, to_slot, tag);
     moved.bucket_->services[to_slot] = source.services[slot];
     moved.bucket_->backends[to_slot] = source.backends[slot];
     moved.bucket_->words[to_slot] = word;

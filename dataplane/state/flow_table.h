@@ -51,6 +51,7 @@
 #include "dataplane/net/prefetch.h"
 #include "dataplane/state/flow_bucket.h"
 #include "dataplane/state/flow_clock.h"
+#include "dataplane/state/flow_room.h"
 #include "dataplane/state/flow_state.h"
 
 namespace weir {
@@ -126,6 +127,11 @@ class FlowTable {
         return may_lie_there;
     }
 
+    // insert() would be in vain for a SYN whose first bucket is this one.
+    [[nodiscard]] bool turns_away(const FlowBucket& first, Tick now) const noexcept {
+        return is_crowded() && !has_room(first, now);
+    }
+
     // The live entry of a flow if it lies in its first bucket, as 19 of 20 do at half load.
     [[nodiscard]] static FlowRef find_in(FlowBucket& first, std::uint64_t hash, ServiceId service,
                                          Tick now) noexcept {
@@ -149,18 +155,14 @@ class FlowTable {
                         const FlowTimeout& timeout) noexcept {
         const std::uint32_t at = first_bucket(hash);
         InsertResult result{InsertOutcome::placed, {}, {}};
-        const Room room = room_in(buckets_[at], now);
+        const FlowRoom room = room_in(buckets_[at], now);
         if (will_take(room)) [[likely]]
-            result.entry = put(at, vacate(at, room, result), false, tag_of(hash));
+            result.entry = put_at_home(at, vacate(at, room, result), tag_of(hash));
         else if (state == FlowState::tcp_opening && is_crowded())
             result.outcome = InsertOutcome::full;
         else
             result = insert_elsewhere(at, room, tag_of(hash), now);
-        if (result.entry) {
-            FlowBucket& bucket = *result.entry.bucket_;
-            bucket.set_state(result.entry.slot_, state, now + timeout.ticks());
-            bucket.set_owner(result.entry.slot_, owner);
-        }
+        if (result.entry) result.entry.bucket_->set(result.entry.slot_, owner, state, now + timeout.ticks());
         return result;
     }
 
@@ -241,78 +243,53 @@ class FlowTable {
         return {};
     }
 
-    // The slot of a bucket that is easiest to have. In one number, less is better: 0 empty, 8 expired, the
-    // scaled time that an unconfirmed entry has left, none; and in the low three bits the slot. Of expired
-    // entries those in their first bucket come first: to remove another costs the line of that. Of
-    // unconfirmed ones those in their second: a flood then soon leaves no entry away from home, and a packet
-    // of a new flow need not be looked for in two lines.
-    struct Room {
-        std::uint32_t cost;
-        static constexpr std::uint32_t kExpired = 8, kExpiredDisplaced = 16, kLive = 256;
-        static constexpr std::uint32_t kLiveAtHome = 0x8000'0000, kNone = 0xffff'ffff;
-
-        [[nodiscard]] unsigned slot() const noexcept { return cost & 7; }
-        [[nodiscard]] bool is_free() const noexcept { return cost < kLive; }  // empty or expired
-        [[nodiscard]] bool is_empty() const noexcept { return cost < kExpired; }
-        [[nodiscard]] bool is_unconfirmed() const noexcept { return cost >= kLive && cost != kNone; }
-    };
-    // Without a branch: in a table under attack no slot's state can be predicted.
-    [[nodiscard]] static Room room_in(const FlowBucket& bucket, Tick now) noexcept {
-        std::uint32_t best = Room::kNone;
-        for (std::uint32_t slot = 0; slot < FlowBucket::kSlots; ++slot) {
-            const std::int32_t left = bucket.scaled_ticks_left(slot, now);
-            const bool displaced = bucket.is_displaced(slot);
-            const std::uint32_t unconfirmed =
-                static_cast<std::uint32_t>(left) | (displaced ? 0 : Room::kLiveAtHome);
-            const std::uint32_t expired = displaced ? Room::kExpiredDisplaced : Room::kExpired;
-            std::uint32_t cost = left > 0 ? unconfirmed | slot : expired | slot;
-            cost = left > 0 && is_confirmed(bucket.state(slot)) ? Room::kNone : cost;
-            cost = bucket.is_empty(slot) ? slot : cost;
-            best = cost < best ? cost : best;
-        }
-        return {best};
-    }
-    // Makes the room empty, and tells in `result` what had to go. Precondition: there is any.
-    unsigned vacate(std::uint32_t at, Room room, InsertResult& result) noexcept {
-        if (!room.is_empty()) {
+    // Makes the room empty, and tells in `result` what had to go. Precondition: there is any. The slot's word
+    // stays: whoever takes the room writes it.
+    [[gnu::always_inline]] unsigned vacate(std::uint32_t at, FlowRoom room, InsertResult& result) noexcept {
+        const unsigned slot = room.slot();
+        if (!room.is_empty()) [[likely]] {
             result.outcome =
                 room.is_free() ? InsertOutcome::replaced_expired : InsertOutcome::evicted_unconfirmed;
-            result.removed = buckets_[at].owner(room.slot());
-            remove(at, room.slot());
+            result.removed = buckets_[at].owner(slot);
+            leave(at, slot);
         }
-        return room.slot();
+        return slot;
     }
     [[nodiscard]] bool is_crowded() const noexcept { return entries_ >= crowded_; }
     // A new flow takes this room of its first bucket without looking further.
-    [[nodiscard]] bool will_take(Room room) const noexcept {
+    [[nodiscard]] bool will_take(FlowRoom room) const noexcept {
         return room.is_free() || (room.is_unconfirmed() && is_crowded());
     }
 
-    // The bookkeeping of an entry's arrival in an empty slot and of its leaving.
-    FlowRef put(std::uint32_t at, unsigned slot, bool displaced, std::uint32_t tag) noexcept {
-        FlowBucket& bucket = buckets_[at];
-        bucket.tags[slot] = tag;
-        bucket.set_displaced(slot, displaced);
-        if (displaced) {
-            std::uint16_t& overflow = buckets_[other_bucket(at, tag)].overflow;
-            if (overflow != FlowBucket::kOverflowSaturated) ++overflow;
-        }
+    // The bookkeeping of an entry's arrival in a slot without one and of its leaving; its words are for the
+    // caller to write.
+    FlowRef put_at_home(std::uint32_t at, unsigned slot, std::uint32_t tag) noexcept {
+        buckets_[at].tags[slot] = tag;
         ++entries_;
-        return {&bucket, slot};
+        return {&buckets_[at], slot};
     }
-    void remove(std::uint32_t at, unsigned slot) noexcept {
+    FlowRef put_displaced(std::uint32_t at, unsigned slot, std::uint32_t tag) noexcept {
+        buckets_[at].set_displaced(slot, true);
+        std::uint16_t& overflow = buckets_[other_bucket(at, tag)].overflow;
+        if (overflow != FlowBucket::kOverflowSaturated) ++overflow;
+        return put_at_home(at, slot, tag);
+    }
+    void leave(std::uint32_t at, unsigned slot) noexcept {
         FlowBucket& bucket = buckets_[at];
-        if (bucket.is_displaced(slot)) {
+        if (bucket.is_displaced(slot)) [[unlikely]] {
             std::uint16_t& overflow = buckets_[other_bucket(at, bucket.tags[slot])].overflow;
             if (overflow != FlowBucket::kOverflowSaturated) --overflow;
             bucket.set_displaced(slot, false);
         }
-        bucket.words[slot] = 0;
         --entries_;
+    }
+    void remove(std::uint32_t at, unsigned slot) noexcept {
+        leave(at, slot);
+        buckets_[at].words[slot] = 0;
     }
 
     // flow_table.cc: where the first bucket has no room.
-    InsertResult insert_elsewhere(std::uint32_t first, Room here, std::uint32_t tag, Tick now) noexcept;
+    InsertResult insert_elsewhere(std::uint32_t first, FlowRoom here, std::uint32_t tag, Tick now) noexcept;
     unsigned displace(std::uint32_t from, Tick now, bool deeper, InsertResult& result) noexcept;
     [[nodiscard]] bool may_move(std::uint32_t from, std::uint32_t to) const noexcept {
         return from != to && !(from >= cursor_ && to < cursor_);

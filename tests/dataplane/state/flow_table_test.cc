@@ -284,6 +284,36 @@ TEST(FlowBucket, match_and_its_portable_twin_agree) {
     }
 }
 
+TEST(FlowBucket, room_and_its_portable_twin_agree) {
+    Random random(24);
+    const std::array states{
+        FlowState::none,        FlowState::tcp_opening, FlowState::tcp_midflow, FlowState::tcp_established,
+        FlowState::tcp_closing, FlowState::tcp_reset,   FlowState::udp_first,   FlowState::udp};
+    std::uint64_t without = 0;
+    for (int i = 0; i < 300'000; ++i) {
+        FlowBucket bucket{};
+        const Tick now{static_cast<std::uint32_t>(random())};
+        const bool mostly_confirmed = random() % 2 == 0;
+        for (unsigned slot = 0; slot < FlowBucket::kSlots; ++slot) {
+            const FlowState state =
+                mostly_confirmed && random() % 16 != 0 ? FlowState::udp : states[random() % states.size()];
+            // From a minute past the deadline to the longest timeout, both ends often.
+            const std::uint32_t left = random() % 4 == 0 ? random() % 3 : random() % kMaxTimeoutTicks;
+            const std::uint32_t past = mostly_confirmed ? 0 : random() % (2 * 60 * kTicksPerSecond);
+            if (state != FlowState::none)
+                bucket.set(slot, {ServiceId{1}, BackendId{random() & 0xfffff}}, state, now + (left - past));
+            bucket.set_displaced(slot, random() % 4 == 0);
+        }
+        bucket.services[0] = static_cast<std::uint16_t>(random());
+        bucket.overflow = static_cast<std::uint16_t>(random());
+        const FlowRoom expected = room_in_portable(bucket, now);
+        ASSERT_EQ(room_in(bucket, now).cost, expected.cost);
+        ASSERT_EQ(has_room(bucket, now), expected.is_any());
+        without += expected.is_any() ? 0 : 1;
+    }
+    EXPECT_GT(without, 1'000u);
+}
+
 TEST(FlowBucket, fields_do_not_disturb_each_other) {
     Random random(23);
     for (int i = 0; i < 100'000; ++i) {

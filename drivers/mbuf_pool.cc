@@ -4,6 +4,7 @@
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 
 #include <algorithm>
 #include <bit>
@@ -18,6 +19,32 @@ namespace {
 // packet.
 static_assert(RTE_PKTMBUF_HEADROOM >= 74);
 
+// A pool whose frames lie in `memory`, as rte_pktmbuf_pool_create makes one in EAL's. Null: rte_errno says
+// why.
+rte_mempool* make_pool_in(const HugeMemory& memory, const char* name, std::uint32_t frames,
+                          std::uint16_t data_room, int node) {
+    // Else DPDK lets no frame cross a page of 4 KB, for devices that know physical addresses: none of these.
+    constexpr unsigned kFlags = RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+    rte_mempool* pool = rte_mempool_create_empty(name, frames, sizeof(rte_mbuf) + data_room, kPoolCache,
+                                                 sizeof(rte_pktmbuf_pool_private), node, kFlags);
+    if (pool == nullptr) return nullptr;
+    const auto start = memory.bytes();
+    int code = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr);
+    if (code == 0) {
+        rte_pktmbuf_pool_init(pool, nullptr);
+        code = rte_mempool_populate_iova(pool, reinterpret_cast<char*>(start.data()),
+                                         reinterpret_cast<rte_iova_t>(start.data()), start.size(), nullptr,
+                                         nullptr);
+    }
+    if (code < 0 || pool->populated_size < frames) {
+        rte_errno = code < 0 ? -code : ENOMEM;
+        rte_mempool_free(pool);
+        return nullptr;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
+    return pool;
+}
+
 }  // namespace
 
 std::uint32_t frames_needed(const PoolDemand& demand) {
@@ -29,10 +56,11 @@ std::uint32_t frames_needed(const PoolDemand& demand) {
 }
 
 std::uint64_t pool_bytes(std::uint32_t frames, std::uint16_t frame_room) {
-    const std::uint64_t element =
-        sizeof(rte_mbuf) + RTE_PKTMBUF_HEADROOM + frame_room + sizeof(rte_mempool_objhdr);
+    // With DPDK's header, and the padding by which it spreads objects over memory channels.
+    const std::uint32_t element =
+        rte_mempool_calc_obj_size(sizeof(rte_mbuf) + RTE_PKTMBUF_HEADROOM + frame_room, 0, nullptr);
     const std::uint64_t ring = std::uint64_t{frames + 1} * sizeof(void*);
-    return frames * ((element + RTE_CACHE_LINE_SIZE - 1) / RTE_CACHE_LINE_SIZE * RTE_CACHE_LINE_SIZE) + ring;
+    return std::uint64_t{frames} * element + ring;
 }
 
 MbufPools::~MbufPools() {
@@ -45,18 +73,25 @@ Result<rte_mempool*> MbufPools::pool_for(int node, std::uint16_t frame_room) {
 
     const std::uint32_t frames = frames_needed(demand_);
     const std::string name = "frames_" + std::to_string(home) + "_" + std::to_string(frame_room);
+    const auto data_room = static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + frame_room);
     const LogCapture log;
-    rte_mempool* pool =
-        rte_pktmbuf_pool_create(name.c_str(), frames, kPoolCache, 0,
-                                static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + frame_room), home);
+    rte_mempool* pool = nullptr;
+    if (rte_eal_has_hugepages() != 0) {
+        pool = rte_pktmbuf_pool_create(name.c_str(), frames, kPoolCache, 0, data_room, home);
+    } else if (pool_bytes(frames, frame_room) > rte_eal_get_physmem_size()) {
+        rte_errno = ENOMEM;  // dataplane.memory bounds what is not EAL's as well
+    } else {
+        auto memory = HugeMemory::allocate(pool_bytes(frames, frame_room), false);
+        if (!memory) return tl::make_unexpected(memory.error());
+        memory_.push_back(std::move(*memory));
+        pool = make_pool_in(memory_.back(), name.c_str(), frames, data_room, home);
+    }
     if (pool == nullptr) {
         // A quarter more for what DPDK itself, rings and the devices need.
         const std::uint64_t megabytes = pool_bytes(frames, frame_room) * 5 / 4 / (1u << 20) + 64;
         const std::string what = "no memory for " + std::to_string(frames) + " frames of " +
                                  std::to_string(frame_room) + " bytes (" + rte_strerror(rte_errno) + "): ";
-        // Small pages waste memory at their ends, nearly half of it for frames of 2 KiB.
-        const std::uint64_t enough = rte_eal_has_hugepages() != 0 ? megabytes : megabytes * 2;
-        return operator_error(what + "raise dataplane.memory to at least " + std::to_string(enough) +
+        return operator_error(what + "raise dataplane.memory to at least " + std::to_string(megabytes) +
                               " MB, or lower dataplane.workers");
     }
     pools_[{home, frame_room}] = pool;

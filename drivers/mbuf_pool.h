@@ -1,5 +1,9 @@
 // Where frames live: one pool per NUMA node and frame room, made when a port first asks for it. Start-up
 // only, main thread; the pools themselves are used by every worker.
+//
+// With hugepages the frames lie in EAL's memory. Without, EAL has 4 KB pages only, a frame on nearly each,
+// and a burst needs more of them than a core's first-level TLB holds: the frames then lie in memory of weir's
+// own, of which the kernel makes huge pages where it may.
 #pragma once
 
 #include <rte_mempool.h>
@@ -8,7 +12,9 @@
 #include <cstdint>
 #include <map>
 #include <utility>
+#include <vector>
 
+#include "drivers/huge_memory.h"
 #include "drivers/result.h"
 
 namespace weir {
@@ -40,7 +46,10 @@ inline constexpr std::uint16_t kFrameRoom = 2048;
 class MbufPools {
   public:
     explicit MbufPools(const PoolDemand& demand) noexcept : demand_(demand) {}
-    MbufPools(MbufPools&& other) noexcept : demand_(other.demand_), pools_(std::exchange(other.pools_, {})) {}
+    MbufPools(MbufPools&& other) noexcept
+        : demand_(other.demand_),
+          memory_(std::move(other.memory_)),
+          pools_(std::exchange(other.pools_, {})) {}
     MbufPools& operator=(MbufPools&&) = delete;
     // Every port that received from the pools must be closed.
     ~MbufPools();
@@ -54,6 +63,7 @@ class MbufPools {
 
   private:
     PoolDemand demand_;
+    std::vector<HugeMemory> memory_;  // of the pools that do not lie in EAL's
     std::map<std::pair<int, std::uint16_t>, rte_mempool*> pools_;
 };
 

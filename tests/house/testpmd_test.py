@@ -132,7 +132,7 @@ def comparison(again: float = 1.0, fault: str = "", dsr: float = 30e6) -> testpm
                  "testpmd 5tswap again": 40e6 * again, "weir dsr": dsr}
         rounds.append({name: Window(int(rate * speed * 0.5), 0.5, (fault,) if fault and name == "weir dsr" else ())
                        for name, rate in rates.items()})
-    return testpmd.Comparison("net_pcap", 1000, rounds)
+    return testpmd.Comparison("net_pcap", 1000, False, rounds)
 
 
 def test_ratios_are_of_the_same_round_and_rates_span_all_rounds() -> None:

@@ -57,6 +57,7 @@ class Setting:
     flows: int                # distinct ones in the frames
     mbufs: int
     circulates: bool          # frames that are sent come back: they have to be put in once
+    hugepages: bool           # both have them, or neither
     folder: Path              # temporary: DPDK's files, configurations, logs
     cpus: tuple[int, int]     # of the control thread, of the forwarding thread
 
@@ -142,8 +143,8 @@ class Testpmd:
 
     def __enter__(self) -> "Testpmd":
         main, worker = self.setting.cpus
-        eal = ["--no-huge", "--no-shconf", "--no-telemetry", "--no-pci", "-m", str(MEMORY_MB),
-               f"--lcores=0@{main},1@{worker}", *(f"--vdev={device}" for device in self.setting.devices)]
+        eal = ["--in-memory" if self.setting.hugepages else "--no-huge", "--no-shconf", "--no-telemetry", "--no-pci",
+               "-m", str(MEMORY_MB), f"--lcores=0@{main},1@{worker}", *(f"--vdev={device}" for device in self.setting.devices)]
         own = ["--interactive", "--nb-cores=1", f"--burst={BURST}", f"--rxd={DESCRIPTORS}", f"--txd={DESCRIPTORS}",
                f"--total-num-mbufs={self.setting.mbufs}", f"--mbcache={MBUF_CACHE}", "--port-topology=loop",
                "--no-flush-rx"]
@@ -236,7 +237,7 @@ class WeirRun:
                            for number, device in enumerate(self.setting.devices))
         template = Template((Path(__file__).parent / "one_port.cfg.in").read_text())
         return template.substitute(control=control, worker=worker, memory=MEMORY_MB, ports=ports, mac1=macs[0],
-                                   mac2=macs[1], vip=VIP, vip_port=VIP_PORT, mode=self.mode, listen=self.listen)
+                                   mac2=macs[1], hugepages=str(self.setting.hugepages).lower(), vip=VIP, vip_port=VIP_PORT, mode=self.mode, listen=self.listen)
 
     def __enter__(self) -> "WeirRun":
         config = self.setting.folder / "weir.cfg"
@@ -254,10 +255,10 @@ class WeirRun:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # SIGTERM would take two seconds more, in which the metrics listener ends and the worker still polls. Without
+        # SIGTERM takes two seconds more, in which the metrics listener ends and the worker still polls. Without
         # hugepages weir has nothing to leave behind.
         assert self.process
-        end(self.process, first=signal.SIGKILL)
+        end(self.process, first=signal.SIGTERM if self.setting.hugepages else signal.SIGKILL)
 
     def _ended(self) -> bool:
         return self.process is None or self.process.poll() is not None

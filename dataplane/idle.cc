@@ -19,9 +19,7 @@ void Idle::begin() noexcept { (void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL)
 void Idle::rest(const Published<ForwardingSnapshot>::Reader& reader, std::uint64_t tsc) noexcept {
     if (since_ == 0) since_ = tsc;
     const std::uint64_t limit = backoff_.sleep(ns(tsc - since_), wait_.watches_queues());
-    // A frame that has ended a sleep may be on its way still: net_tap looks at its descriptor only after a
-    // signal to the process, which the main thread takes.
-    if (limit == 0 || ns(tsc - called_) < IdleBackoff::kLongestSpin)
+    if (limit == 0)
         rte_pause();
     else if (!wait_.is_prepared())
         wait_.prepare();
@@ -32,16 +30,19 @@ void Idle::rest(const Published<ForwardingSnapshot>::Reader& reader, std::uint64
 void Idle::sleep(const Published<ForwardingSnapshot>::Reader& reader, std::uint64_t limit) noexcept {
     reader.offline();
     const std::uint64_t begun = rte_rdtsc();
-    const RxWait::Ended ended = wait_.sleep(std::chrono::nanoseconds(limit));
+    // Called by a frame that the loops since have not found: net_tap's queue knows of it only when a signal
+    // to the process has told it, and the thread that takes the signal may need this CPU.
+    const std::uint64_t patience = called_ ? IdleBackoff::kShortestNap : limit;
+    called_ = wait_.sleep(std::chrono::nanoseconds(patience)) == RxWait::Ended::by_frame;
     const std::uint64_t now = rte_rdtsc();
     reader.online();
-    if (ended == RxWait::Ended::by_frame) called_ = now;
     counters_.sleeps.add(1);
     counters_.asleep_tsc.add(now - begun);
 }
 
 void Idle::resume(std::uint64_t tsc) noexcept {
     wait_.cancel();
+    called_ = false;
     backoff_.ended(ns(tsc - since_));
     since_ = 0;
 }

@@ -57,7 +57,7 @@ class Idle {
     std::uint64_t cycles_per_bucket_;
     std::uint64_t swept_until_;  // TSC
     std::uint64_t since_ = 0;    // TSC of the first loop that found nothing; 0: the last one found something
-    std::uint64_t called_ = 0;   // TSC when a frame last ended a sleep
+    bool called_ = false;        // a frame ended the last sleep
 };
 
 }  // namespace weir

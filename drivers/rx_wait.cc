@@ -23,39 +23,52 @@ bool is_frame(const rte_epoll_event& event) { return event.epdata.data == nullpt
 
 }  // namespace
 
-RxWait::RxWait(std::span<const RxQueue> queues)
-    : queues_(queues.begin(), queues.end()), wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    if (queues_.empty()) return;
+RxWait::RxWait(std::span<const RxQueue> queues) : wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+    if (queues.empty()) return;
     epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
-    if (!watch()) queues_.clear();
-}
-
-// All or nothing.
-bool RxWait::watch() {
-    if (epoll_fd_ < 0 || wake_fd_ < 0) return false;
     wake_event_.epdata.event = EPOLLIN;
     wake_event_.epdata.data = this;
-    if (rte_epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &wake_event_) != 0) return false;
-    for (std::size_t i = 0; i < queues_.size(); ++i) {
-        if (rte_eth_dev_rx_intr_ctl_q(queues_[i].ethdev, queues_[i].queue, epoll_fd_, RTE_INTR_EVENT_ADD,
-                                      nullptr) == 0)
-            continue;
-        unwatch(i);
-        return false;
+    if (epoll_fd_ < 0 || wake_fd_ < 0 || rte_epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &wake_event_) != 0)
+        return;
+    queues_.reserve(queues.size());
+    for (const RxQueue& queue : queues) {
+        queues_.push_back({queue, -1, {}});
+        if (watch(queues_.back())) continue;
+        queues_.pop_back();
+        unwatch_all();
+        return;
     }
-    return true;
+}
+
+bool RxWait::watch(Watched& watched) const noexcept {
+    const auto [ethdev, queue] = watched.queue;
+    const int code = rte_eth_dev_rx_intr_enable(ethdev, queue);
+    if (code == 0) {
+        (void)rte_eth_dev_rx_intr_disable(ethdev, queue);
+        return rte_eth_dev_rx_intr_ctl_q(ethdev, queue, epoll_fd_, RTE_INTR_EVENT_ADD, nullptr) == 0;
+    }
+    if (code != -ENOTSUP) return false;
+    watched.level_fd = rte_eth_dev_rx_intr_ctl_q_get_fd(ethdev, queue);
+    watched.event.epdata.event = EPOLLIN;
+    return watched.level_fd >= 0 &&
+           rte_epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, watched.level_fd, &watched.event) == 0;
 }
 
 // Before the descriptor is closed: DPDK notes at the device who waits for it.
-void RxWait::unwatch(std::size_t count) noexcept {
-    for (std::size_t i = 0; i < count; ++i)
-        (void)rte_eth_dev_rx_intr_ctl_q(queues_[i].ethdev, queues_[i].queue, epoll_fd_, RTE_INTR_EVENT_DEL,
-                                        nullptr);
+void RxWait::unwatch_all() noexcept {
+    for (Watched& watched : queues_) {
+        if (watched.level_fd >= 0)
+            (void)rte_epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, watched.level_fd, &watched.event);
+        else
+            (void)rte_eth_dev_rx_intr_ctl_q(watched.queue.ethdev, watched.queue.queue, epoll_fd_,
+                                            RTE_INTR_EVENT_DEL, nullptr);
+    }
+    queues_.clear();
 }
 
 RxWait::~RxWait() {
     cancel();
-    unwatch(queues_.size());
+    unwatch_all();
     if (epoll_fd_ >= 0) close(epoll_fd_);
     if (wake_fd_ >= 0) close(wake_fd_);
 }
@@ -63,12 +76,11 @@ RxWait::~RxWait() {
 void RxWait::prepare() noexcept {
     prepared_ = true;
     sleeps_.store(true, std::memory_order_relaxed);
-    for (const RxQueue& queue : queues_) {
-        const int code = rte_eth_dev_rx_intr_enable(queue.ethdev, queue.queue);
-        // net_tap has nothing to arm: its descriptor is readable while frames wait.
-        if (code == 0 || code == -ENOTSUP) continue;
-        unwatch(queues_.size());
-        queues_.clear();
+    for (const Watched& watched : queues_) {
+        if (watched.level_fd >= 0 ||
+            rte_eth_dev_rx_intr_enable(watched.queue.ethdev, watched.queue.queue) == 0)
+            continue;
+        unwatch_all();
         break;
     }
     // Against the one in wake(): the last look comes after the announcement.
@@ -79,11 +91,14 @@ void RxWait::cancel() noexcept {
     if (!prepared_) return;
     prepared_ = false;
     sleeps_.store(false, std::memory_order_relaxed);
-    for (const RxQueue& queue : queues_) (void)rte_eth_dev_rx_intr_disable(queue.ethdev, queue.queue);
+    for (const Watched& watched : queues_)
+        if (watched.level_fd < 0)
+            (void)rte_eth_dev_rx_intr_disable(watched.queue.ethdev, watched.queue.queue);
 }
 
 RxWait::Ended RxWait::sleep(nanoseconds limit) noexcept {
-    const Ended ended = queues_.empty() ? sleep_for_time(limit) : sleep_for_frames(limit);
+    const bool by_time = queues_.empty() || limit < milliseconds(1);
+    const Ended ended = by_time ? sleep_for_time(limit) : sleep_for_frames(limit);
     cancel();
     std::uint64_t calls = 0;
     if (ended == Ended::by_wake) (void)!read(wake_fd_, &calls, sizeof(calls));

@@ -7,9 +7,10 @@
 //
 // Receive interrupts follow the same order: prepare() arms them, so that a frame that comes before the last
 // look is found by it and one that comes later raises the interrupt. DPDK hands interrupts out as file
-// descriptors; what must be read from them depends on the driver, so rte_epoll_wait() does it. The
-// descriptors are edge-triggered. Without interrupts the sleep is a ppoll() on the wake-up alone, to the
-// nanosecond.
+// descriptors; what must be read from them depends on the driver, so rte_epoll_wait() does it. A driver that
+// has nothing to arm (net_tap) has a descriptor that is readable while frames wait. That one is watched by
+// its level: DPDK would take its edge, which comes before net_tap's queue says that it has frames (a signal
+// tells it, later). Without interrupts the sleep is a ppoll() on the wake-up alone, to the nanosecond.
 //
 // The worker's thread, unless said otherwise.
 #pragma once
@@ -48,7 +49,8 @@ class RxWait {
     [[nodiscard]] bool is_prepared() const noexcept { return prepared_; }
     // Something was found after prepare().
     void cancel() noexcept;
-    // Precondition: prepared. While queues are watched the limit is rounded up to a millisecond.
+    // Precondition: prepared. Frames end it only if the limit is a millisecond or more; it is rounded up to
+    // one.
     Ended sleep(std::chrono::nanoseconds limit) noexcept;
 
     // Any thread, also a signal handler: ends a sleep that has been prepared.
@@ -57,10 +59,15 @@ class RxWait {
   private:
     Ended sleep_for_frames(std::chrono::nanoseconds limit) noexcept;
     Ended sleep_for_time(std::chrono::nanoseconds limit) noexcept;
-    [[nodiscard]] bool watch();
-    void unwatch(std::size_t count) noexcept;
+    struct Watched {
+        RxQueue queue;
+        int level_fd;           // -1: it is armed, and DPDK watches
+        rte_epoll_event event;  // of level_fd; DPDK keeps a pointer to it
+    };
+    [[nodiscard]] bool watch(Watched& watched) const noexcept;
+    void unwatch_all() noexcept;
 
-    std::vector<RxQueue> queues_;  // watched ones; empty: none
+    std::vector<Watched> queues_;  // empty: none. Its elements do not move while they are watched
     int wake_fd_ = -1;
     int epoll_fd_ = -1;
     bool prepared_ = false;

@@ -192,7 +192,7 @@ TEST_F(SleepingWorkerTest, a_frame_wakes_it_and_none_is_lost_over_random_gaps) {
         }
         std::ranges::sort(waits);
         EXPECT_LT(waits[kFrames / 2], milliseconds(2));
-        // A lost wake-up would last until the sleep's limit, or so. The machine may be busy otherwise.
+        // A lost wake-up would last until the sleep's limit. Worker and test share a CPU.
         const auto late = std::ranges::count_if(waits, [](nanoseconds w) { return w > kLongestWait / 2; });
         EXPECT_LT(late, kFrames / 100);
         EXPECT_GT(appliance.counters().sleeps.value(), 1'000u);

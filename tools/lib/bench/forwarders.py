@@ -235,7 +235,7 @@ class WeirRun:
                            f'addresses = [ "192.0.{2 + number}.2/24" ]; }}'
                            for number, device in enumerate(self.setting.devices))
         template = Template((Path(__file__).parent / "one_port.cfg.in").read_text())
-        return template.substitute(control=control, worker=worker, memory=MEMORY_MB, ports=ports, mac1=macs[0],
+        return template.substitute(control=control, worker=worker, idle="poll", memory=MEMORY_MB, ports=ports, mac1=macs[0],
                                    mac2=macs[1], vip=VIP, vip_port=VIP_PORT, mode=self.mode, listen=self.listen)
 
     def __enter__(self) -> "WeirRun":

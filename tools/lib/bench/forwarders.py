@@ -254,8 +254,7 @@ class WeirRun:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # SIGTERM would take two seconds more, in which the metrics listener ends and the worker still polls. Without
-        # hugepages weir has nothing to leave behind.
+        # Without hugepages weir has nothing to leave behind, and no round is longer for its good order.
         assert self.process
         end(self.process, first=signal.SIGKILL)
 

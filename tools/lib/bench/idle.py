@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from bench import machine
 from bench.captures import PORT_MAC, VIP, VIP_PORT
 from bench.forwarders import FORWARDING_THREAD, PATIENCE, BenchFailed
 from bench.rows import Row
@@ -148,7 +147,7 @@ def main(program: Path, json_file: Path | None) -> int:
             for device in DEVICES:
                 for mode in MODES:
                     for row in measure(program, device, mode, (usable[0], usable[1]), Path(folder)):
-                        rows.append(row | {"machine": machine.describe(program.parent)})
+                        rows.append(row)
                         print(line(row), flush=True)
     except (BenchFailed, CommandFailed) as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -1,6 +1,7 @@
 // The kernel's end of a wire, as a raw socket. Needs root.
 #pragma once
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>

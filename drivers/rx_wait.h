@@ -3,7 +3,7 @@
 // Theory of operation. A sleeper first says so with prepare(), then looks once more at all that it serves
 // (its receive queues, a stop flag, rings), and sleeps only if it found nothing. Whoever gives it something
 // to do does that first and calls wake() afterwards: either the sleeper's last look sees it, or wake() sees
-// that the sleeper has prepared and ends its sleep. A wake() while nobody sleeps is one load.
+// that the sleeper has prepared and ends its sleep. A wake() while nobody sleeps is a fence and a load.
 //
 // Receive interrupts follow the same order: prepare() arms them, so that a frame that comes before the last
 // look is found by it and one that comes later raises the interrupt. DPDK hands interrupts out as file

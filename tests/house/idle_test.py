@@ -58,7 +58,8 @@ def test_the_promise_is_of_workers_that_sleep_and_have_nothing_to_do() -> None:
 
 def test_the_page_has_poll_beside_sleep() -> None:
     rows: list[Row] = [idle.row_of("net_tap", mode, found(gap, share, *waits))
-                       for gap, waits in ((1.0, [10.0, 40.0]), (None, [])) for mode, share in (("poll", 1.0), ("sleep", 0.01))]
+                       for gap, waits in ((1.0, [10.0, 40.0]), (None, []))
+                       for mode, share in (("poll", 1.0), ("sleep", 0.01))]
     block = document.idle_block(rows)
     assert block is not None
     assert "| net_tap, 1 ms | 25 / 40 | 25 / 40 | 100.0% | 1.0% |" in block

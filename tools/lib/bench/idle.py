@@ -1,8 +1,8 @@
 """What idle = "sleep" costs in latency and saves in CPU time: `weir run` with either setting, over two devices.
 
-net_af_packet on a veth pair has no receive interrupts: an idle worker naps. net_tap has them: a frame wakes it. After a
-gap without packets a client asks by ARP for the VIP, which weir answers itself; the time to the answer is measured at the
-client, whose own way through the kernel and Python is the same with `poll`. Worker and client have a CPU each.
+net_af_packet on a veth pair has no receive interrupts: an idle worker naps. net_tap has them: a frame wakes it. After
+a gap without packets a client asks by ARP for the VIP, which weir answers itself; the time to the answer is measured at
+the client, whose own way through the kernel and Python is the same with `poll`. Worker and client have a CPU each.
 """
 
 from __future__ import annotations

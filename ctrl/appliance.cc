@@ -4,6 +4,7 @@
 #include <rte_launch.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "drivers/device_name.h"
@@ -33,7 +34,7 @@ std::uint32_t frames_held_by_devices(const Config& config) {
     return frames;
 }
 
-PortSpec spec_of(const PortConfig& port, std::size_t index, unsigned workers) {
+PortSpec spec_of(const PortConfig& port, std::size_t index, unsigned workers, IdleMode idle) {
     PortSpec spec;
     spec.index = static_cast<unsigned>(index);
     spec.name = port.name;
@@ -41,6 +42,7 @@ PortSpec spec_of(const PortConfig& port, std::size_t index, unsigned workers) {
     if (port.mac) spec.mac = port.mac->bytes;
     spec.mtu = port.mtu;
     spec.queues = static_cast<std::uint16_t>(workers);
+    spec.rx_interrupts = idle == IdleMode::sleep;
     return spec;
 }
 
@@ -91,7 +93,7 @@ Result<void> Appliance::open_ports(const Config& config, const Notify& notify) {
     demand.held_by_devices = frames_held_by_devices(config);
     pools_ = std::make_unique<MbufPools>(demand);
     for (std::size_t i = 0; i < config.ports.size(); ++i) {
-        auto port = Port::open(spec_of(config.ports[i], i, demand.workers), *pools_);
+        auto port = Port::open(spec_of(config.ports[i], i, demand.workers, config.dataplane.idle), *pools_);
         if (!port) return tl::make_unexpected(port.error());
         for (const std::string& note : port->notes()) notify(Severity::warning, note);
         ports_.push_back(std::move(*port));
@@ -108,6 +110,9 @@ Result<void> Appliance::make_world(const Config& config, const HashKey& selectio
     options.selection_key = selection_key;
     options.worker_cpus = worker_cpus_;
     options.notify = std::move(notify);
+    options.wake_workers = [this] {
+        for (const auto& worker : workers_) worker->wake();
+    };
     for (const Port& port : ports_)
         options.ports.push_back(
             {.mac = MacAddress{port.mac()}, .mtu = port.mtu(), .can_send_chains = port.can_send_chains()});
@@ -135,7 +140,8 @@ Result<void> Appliance::launch_workers(const Config& config) {
                         .flow_memory = flow_memory_.back().bytes().first(flow_bytes),
                         .flow_hash_key = *key,
                         .counters = counter_pointers_[w],
-                        .sleeps_when_idle = config.dataplane.idle == IdleMode::sleep};
+                        .sleeps_when_idle = config.dataplane.idle == IdleMode::sleep,
+                        .rx_interrupts = std::ranges::all_of(ports_, &Port::has_rx_interrupts)};
         for (Port& port : ports_) {
             const auto queue = static_cast<std::uint16_t>(w);
             spec.queues.push_back({port.rx_queue(queue), port.tx_queue(queue)});

@@ -82,6 +82,7 @@ void World::publish(std::unique_ptr<const ForwardingSnapshot> snapshot) {
     retired_ += published_.current() != nullptr ? 1 : 0;
     published_.publish(std::move(snapshot));
     pending_.push_back({generation, options_.now()});
+    if (options_.wake_workers) options_.wake_workers();
     reached(ReloadStep::published);
 }
 

@@ -46,6 +46,7 @@ struct WorldOptions {
     std::chrono::milliseconds publish_deadline{1000};
     std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
     Notify notify;                         // may be empty
+    std::function<void()> wake_workers;    // called after a publication; may be empty
     std::function<void(ReloadStep)> hook;  // empty in production
 };
 

@@ -2,9 +2,6 @@
 
 #include <rte_cycles.h>
 #include <rte_pause.h>
-#include <time.h>
-
-#include <algorithm>
 
 #include "dataplane/stages/receive.h"
 
@@ -26,8 +23,14 @@ class TickClock {
 
 constexpr std::uint32_t kSweepWhenBusy = 1, kSweepWhenIdle = 64;  // buckets a loop
 constexpr std::uint32_t kDrainLoops = 2 * 1024 / kBurstSize;      // bursts a queue: twice its descriptors
-constexpr std::uint32_t kIdleLoopsBeforeSleep = 256;
-constexpr std::uint32_t kShortestSleepNs = 8'000, kLongestSleepNs = 1'000'000;
+
+std::unique_ptr<Idle> make_idle(const WorkerSpec& spec) {
+    if (!spec.sleeps_when_idle) return nullptr;
+    std::vector<RxQueue> interrupting;
+    if (spec.rx_interrupts)
+        for (const WorkerQueues& queues : spec.queues) interrupting.push_back(queues.rx);
+    return std::make_unique<Idle>(interrupting, *spec.counters);
+}
 
 }  // namespace
 
@@ -37,7 +40,7 @@ Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
       queues_(spec.queues),
       published_(published),
       id_(spec.id),
-      sleeps_when_idle_(spec.sleeps_when_idle) {}
+      idle_(make_idle(spec)) {}
 
 // One burst from each queue. True if any packet came.
 bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
@@ -53,18 +56,6 @@ bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
     return busy;
 }
 
-void Worker::rest(PublishedSnapshot::Reader& reader, std::uint32_t idle_loops) noexcept {
-    if (!sleeps_when_idle_ || idle_loops < kIdleLoopsBeforeSleep) {
-        rte_pause();
-        return;
-    }
-    const std::uint32_t doublings = std::min<std::uint32_t>((idle_loops - kIdleLoopsBeforeSleep) / 16, 10);
-    const timespec pause{.tv_sec = 0, .tv_nsec = std::min(kShortestSleepNs << doublings, kLongestSleepNs)};
-    reader.offline();
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
-    reader.online();
-}
-
 // What the devices had received when stop() was called goes out; a sender that does not stop is not waited
 // for.
 void Worker::drain(const ForwardingSnapshot& world, Tick now) noexcept {
@@ -75,22 +66,31 @@ void Worker::drain(const ForwardingSnapshot& world, Tick now) noexcept {
 void Worker::run() noexcept {
     PublishedSnapshot::Reader reader(published_, id_);
     const TickClock clock;
-    std::uint32_t idle_loops = 0;
+    Idle* const idle = idle_.get();
+    if (idle != nullptr) idle->begin();
+    bool was_busy = false;  // the loop before found packets
     std::uint64_t before = rte_rdtsc();
     while (!stop_.load(std::memory_order_relaxed)) {
         const ForwardingSnapshot& world = *reader.latch();  // the same tables for the whole loop
         counters_.snapshot_generation.set(world.generation);
         const std::uint64_t tsc = rte_rdtsc();
         const Tick now = clock.at(tsc);
+        (was_busy ? counters_.busy_tsc : counters_.idle_tsc).add(tsc - before);
+        before = tsc;
         const bool busy = poll(world, now);
-        pipeline_.sweep(world, now, busy ? kSweepWhenBusy : kSweepWhenIdle);
+        const std::uint32_t buckets = busy              ? kSweepWhenBusy
+                                      : idle == nullptr ? kSweepWhenIdle
+                                                        : idle->due_buckets(tsc);
+        pipeline_.sweep(world, now, buckets);
         reader.quiescent();  // no pointer into `world` is held from here on
 
-        idle_loops = busy ? 0 : idle_loops + 1;
         counters_.loops.add(1);
-        (busy ? counters_.busy_tsc : counters_.idle_tsc).add(tsc - before);
-        before = tsc;
-        if (!busy) rest(reader, idle_loops);
+        if (!busy) {
+            idle == nullptr ? rte_pause() : idle->rest(reader, tsc);
+        } else if (!was_busy && idle != nullptr) {
+            idle->resume(tsc);
+        }
+        was_busy = busy;
     }
     drain(*reader.latch(), clock.at(rte_rdtsc()));
     reader.leave();

@@ -2,8 +2,8 @@
 //
 // Theory of operation. Each loop reads the clock and latches the snapshot once, takes a burst from each of
 // its queues through the pipeline, sweeps a few buckets of its flow table, and reports a quiescent state
-// where it holds no pointer into the snapshot. With idle = sleep a worker without traffic goes offline in
-// QSBR and sleeps for a while that doubles up to a millisecond; with idle = poll it never does.
+// where it holds no pointer into the snapshot. With idle = sleep a worker without traffic sleeps offline in
+// QSBR (idle.h), until a frame, wake() or a time limit ends it; with idle = poll it never does.
 //
 // run() belongs to the worker's lcore. The control core makes and destroys the object, reads counters(), and
 // stops it.
@@ -15,6 +15,7 @@
 #include <span>
 #include <vector>
 
+#include "dataplane/idle.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/published.h"
 #include "drivers/rx_queue.h"
@@ -37,6 +38,7 @@ struct WorkerSpec {
     HashKey flow_hash_key;
     WorkerCounters* counters = nullptr;  // outlives the worker
     bool sleeps_when_idle = false;
+    bool rx_interrupts = false;  // every port has them: Port::has_rx_interrupts()
 };
 
 class Worker {
@@ -46,21 +48,27 @@ class Worker {
     // Polls until stop() is called. Precondition: a snapshot is published.
     void run() noexcept;
     // Any thread. run() returns after the loop that it is in, and a few more if packets wait.
-    void stop() noexcept { stop_.store(true, std::memory_order_relaxed); }
+    void stop() noexcept {
+        stop_.store(true, std::memory_order_relaxed);
+        wake();
+    }
+    // Any thread. A worker that sleeps looks at once at what the caller has put before it; nothing otherwise.
+    void wake() noexcept {
+        if (idle_) idle_->wake();
+    }
 
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return pipeline_.flows().capacity(); }
 
   private:
     bool poll(const ForwardingSnapshot& world, Tick now) noexcept;
     void drain(const ForwardingSnapshot& world, Tick now) noexcept;
-    void rest(PublishedSnapshot::Reader& reader, std::uint32_t idle_loops) noexcept;
 
     WorkerCounters& counters_;
     Pipeline pipeline_;
     std::vector<WorkerQueues> queues_;
     const PublishedSnapshot& published_;
     std::uint32_t id_;
-    bool sleeps_when_idle_;
+    std::unique_ptr<Idle> idle_;  // null: it polls
     alignas(64) std::atomic<bool> stop_{false};
 };
 

@@ -6,12 +6,12 @@
 
 namespace weir {
 
-LogCapture::LogCapture() noexcept : stream_(open_memstream(&buffer_, &size_)) {
+LogCapture::LogCapture() noexcept : before_(rte_log_get_stream()), stream_(open_memstream(&buffer_, &size_)) {
     if (stream_ != nullptr) rte_openlog_stream(stream_);
 }
 
 LogCapture::~LogCapture() {
-    rte_openlog_stream(stderr);
+    rte_openlog_stream(before_);
     if (stream_ != nullptr) std::fclose(stream_);
     std::free(buffer_);
 }

@@ -1,5 +1,5 @@
 // Keeps what DPDK logs while it lives, so that an error can quote DPDK's own words. Afterwards DPDK logs to
-// stderr. Main thread only, one at a time.
+// where it did before: stderr, or an outer capture. Main thread only.
 #pragma once
 
 #include <cstdio>
@@ -21,6 +21,7 @@ class LogCapture {
     [[nodiscard]] std::string quote_first() const;
 
   private:
+    std::FILE* before_;
     char* buffer_ = nullptr;
     std::size_t size_ = 0;
     std::FILE* stream_;

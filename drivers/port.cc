@@ -108,6 +108,7 @@ Port::Port(Port&& other) noexcept
       can_send_chains_(other.can_send_chains_),
       may_receive_chains_(other.may_receive_chains_),
       checks_ipv4_checksums_(other.checks_ipv4_checksums_),
+      has_rx_interrupts_(other.has_rx_interrupts_),
       pool_(other.pool_),
       notes_(std::move(other.notes_)),
       driver_log_(std::move(other.driver_log_)),

@@ -67,6 +67,8 @@ class Port {
     [[nodiscard]] bool may_receive_chains() const noexcept { return may_receive_chains_; }
     // The device sets RTE_MBUF_F_RX_IP_CKSUM_*; where false, software must check IPv4 header checksums.
     [[nodiscard]] bool checks_ipv4_checksums() const noexcept { return checks_ipv4_checksums_; }
+    // Every queue can end a sleep (rx_wait.h). Only if the PortSpec asked for it.
+    [[nodiscard]] bool has_rx_interrupts() const noexcept { return has_rx_interrupts_; }
     // The pool that this port receives into, for frames that weir itself makes.
     [[nodiscard]] rte_mempool* pool() const noexcept { return pool_; }
     // Sentences for the log: what this device lacks, and what weir does instead.
@@ -104,6 +106,7 @@ class Port {
     bool can_send_chains_ = false;
     bool may_receive_chains_ = false;
     bool checks_ipv4_checksums_ = false;
+    bool has_rx_interrupts_ = false;
     rte_mempool* pool_ = nullptr;
     std::vector<std::string> notes_;
     std::string driver_log_;

@@ -76,6 +76,19 @@ auto PortSetup::fail(const std::string& what, int code) const {
 }
 
 Result<void> PortSetup::run(const DeviceName* device) {
+    asks_for_interrupts_ = port_.spec_.rx_interrupts;
+    auto ready = bring_up(device);
+    if (!ready && asks_for_interrupts_) {
+        // Some drivers refuse to start with them, such as ENA on igb_uio.
+        asks_for_interrupts_ = false;
+        port_.notes_.clear();
+        if (bring_up(device)) ready = {};
+    }
+    if (ready) learn_rx_interrupts();
+    return ready;
+}
+
+Result<void> PortSetup::bring_up(const DeviceName* device) {
     return read_device()
         .and_then([&] { return check_queues(); })
         .and_then([&] { return choose_pool(device); })
@@ -144,6 +157,8 @@ rte_eth_conf PortSetup::wanted_configuration() {
     // nodes or two frame rooms break, and a broken promise corrupts memory without a word.
     conf.txmode.offloads = info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
     port_.can_send_chains_ = (info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
+
+    conf.intr_conf.rxq = asks_for_interrupts_ ? 1 : 0;
 
     rss_types_ = traits_->spreads_by_rss ? info_.flow_type_rss_offloads & kRssTypes : 0;
     if (rss_types_ != 0) {
@@ -263,6 +278,21 @@ Result<void> PortSetup::accept_frames() {
          " can accept neither all multicast nor all frames: IPv6 neighbour discovery may not arrive "
          "(on EC2 the VPC answers for it)");
     return {};
+}
+
+// A device that takes the request may still have none: asked queue by queue. -ENOTSUP: nothing to arm
+// (net_tap).
+void PortSetup::learn_rx_interrupts() {
+    if (!port_.spec_.rx_interrupts) return;
+    bool all = asks_for_interrupts_;
+    for (std::uint16_t queue = 0; all && queue < port_.queues(); ++queue) {
+        const bool has_descriptor = rte_eth_dev_rx_intr_ctl_q_get_fd(port_.ethdev(), queue) >= 0;
+        const int code = has_descriptor ? rte_eth_dev_rx_intr_enable(port_.ethdev(), queue) : -ENODEV;
+        if (code == 0) (void)rte_eth_dev_rx_intr_disable(port_.ethdev(), queue);
+        all = code == 0 || code == -ENOTSUP;
+    }
+    port_.has_rx_interrupts_ = all;
+    if (!all) note(port_.driver() + " has no receive interrupts: idle workers nap for up to 4 ms instead");
 }
 
 void PortSetup::learn_rss() {

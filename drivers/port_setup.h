@@ -26,6 +26,7 @@ class PortSetup {
     [[nodiscard]] Result<void> run(const DeviceName* device);
 
   private:
+    [[nodiscard]] Result<void> bring_up(const DeviceName* device);
     [[nodiscard]] Result<void> read_device();
     [[nodiscard]] Result<void> check_queues() const;
     [[nodiscard]] Result<void> choose_pool(const DeviceName* device);
@@ -36,6 +37,7 @@ class PortSetup {
     [[nodiscard]] Result<void> set_mac();
     [[nodiscard]] Result<void> accept_frames();
     [[nodiscard]] Result<void> start();
+    void learn_rx_interrupts();
     void learn_rss();
     void learn_reta();
 
@@ -52,6 +54,7 @@ class PortSetup {
     MbufPools& pools_;
     rte_eth_dev_info info_{};
     const DeviceTraits* traits_ = nullptr;
+    bool asks_for_interrupts_ = false;
     int mtu_code_ = 0;  // what the device answered to its MTU
     std::uint64_t rss_types_ = 0;
     std::vector<std::uint8_t> rss_key_;

@@ -19,6 +19,7 @@ struct PortSpec {
     std::optional<MacBytes> mac;  // absent: the device's own
     std::uint16_t mtu = 1500;     // bytes of an IP packet, without the Ethernet header
     std::uint16_t queues = 1;     // receive and transmit queues; one of each per worker
+    bool rx_interrupts = false;   // ask the device for them: workers sleep until a frame comes
     // Per queue; clamped to what the device has.
     std::uint16_t rx_descriptors = 1024, tx_descriptors = 1024;
 };

@@ -7,10 +7,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <optional>
+#include <thread>
 
 namespace weir {
 namespace {
@@ -45,10 +48,34 @@ std::string why_not(const std::string& listen, const sockaddr_in& address) {
     return fmt::format("{}: the metrics listener did not start: try again, or change metrics.listen", listen);
 }
 
+// A client that comes and goes.
+void knock(const sockaddr_in& address) {
+    const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (client < 0) return;
+    sockaddr generic;
+    std::memcpy(&generic, &address, sizeof(generic));
+    (void)connect(client, &generic, sizeof(address));
+    close(client);
+}
+
 }  // namespace
 
 PrometheusExporter::PrometheusExporter() : collector_(std::make_shared<MetricsCollector>()) {}
-PrometheusExporter::~PrometheusExporter() = default;
+
+// civetweb looks for its order to stop when a client comes, else every two seconds.
+PrometheusExporter::~PrometheusExporter() {
+    if (!exposer_) return;
+    std::atomic<bool> stopped{false};
+    std::thread stopping([&] {
+        exposer_.reset();
+        stopped.store(true, std::memory_order_release);
+    });
+    while (!stopped.load(std::memory_order_acquire)) {
+        knock(address_);
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    stopping.join();
+}
 
 Result<std::unique_ptr<PrometheusExporter>> PrometheusExporter::start(const std::string& listen) {
     const auto address = parse_listen(listen);
@@ -59,6 +86,8 @@ Result<std::unique_ptr<PrometheusExporter>> PrometheusExporter::start(const std:
     try {
         exporter->exposer_ = std::make_unique<prometheus::Exposer>(listen, 1);
         exporter->exposer_->RegisterCollectable(exporter->collector_);
+        exporter->address_ = *address;
+        exporter->address_.sin_port = htons(static_cast<std::uint16_t>(exporter->l4_port()));
     } catch (const std::exception&) {
         return operator_error(why_not(listen, *address));
     }

@@ -3,6 +3,8 @@
 // Its threads inherit the CPUs of the thread that starts it: start it on the control core, after EAL.
 #pragma once
 
+#include <netinet/in.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +23,7 @@ class PrometheusExporter {
     // `listen`: "ADDRESS:PORT", IPv4 (Debian's civetweb has no IPv6); port 0 takes a free one. The error says
     // what to change.
     static Result<std::unique_ptr<PrometheusExporter>> start(const std::string& listen);
+    // Waits for an answer that is being given; else takes milliseconds.
     ~PrometheusExporter();
     PrometheusExporter(const PrometheusExporter&) = delete;
     PrometheusExporter& operator=(const PrometheusExporter&) = delete;
@@ -34,6 +37,7 @@ class PrometheusExporter {
     PrometheusExporter();
     std::shared_ptr<MetricsCollector> collector_;  // the exposer holds a weak reference only
     std::unique_ptr<prometheus::Exposer> exposer_;
+    sockaddr_in address_{};  // that it listens on
 };
 
 }  // namespace weir

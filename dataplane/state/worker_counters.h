@@ -78,6 +78,7 @@ struct alignas(64) WorkerCounters {
 
     Counter loops;                // heartbeat
     Counter busy_tsc, idle_tsc;   // TSC cycles of loops with and without a packet
+    Counter sleeps, asleep_tsc;   // of idle_tsc: how often it slept, and how long
     Counter snapshot_generation;  // of the snapshot that this worker uses
 
     CounterArray<ServiceCounters, kMaxServices> services;

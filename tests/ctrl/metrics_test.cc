@@ -230,6 +230,17 @@ TEST_F(MetricsTest, TheListenerAnswersWithTheNewestInput) {
               std::string::npos);
 }
 
+// civetweb alone takes up to two seconds, which would be the most of weir's end.
+TEST_F(MetricsTest, TheListenerEndsAtOnce) {
+    auto exporter = PrometheusExporter::start("127.0.0.1:0");
+    ASSERT_TRUE(exporter) << exporter.error().message;
+    const int l4_port = (*exporter)->l4_port();
+    const auto begun = std::chrono::steady_clock::now();
+    exporter->reset();
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(1));
+    EXPECT_EQ(connect_to(l4_port), -1);
+}
+
 TEST_F(MetricsTest, AListenerThatCannotBindSaysWhatToChange) {
     auto first = PrometheusExporter::start("127.0.0.1:0");
     ASSERT_TRUE(first);

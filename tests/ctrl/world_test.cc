@@ -71,6 +71,19 @@ TEST_F(WorldTest, InForceOnceEveryWorkerUsesIt) {
     EXPECT_DOUBLE_EQ(world.publish_durations().sum, 0.004);
 }
 
+// So that a worker that sleeps takes it at once and not when its sleep ends.
+TEST_F(WorldTest, WorkersAreWokenAfterEachPublication) {
+    std::vector<std::uint64_t> woken;  // what they find in force
+    const World* made = nullptr;
+    WorldOptions waking = options();
+    waking.wake_workers = [&] { woken.push_back(made->snapshot()->generation); };
+    World waker(waking, workers.all());
+    made = &waker;
+    ASSERT_TRUE(waker.apply(web_config()));
+    (void)waker.republish();
+    EXPECT_EQ(woken, (std::vector<std::uint64_t>{1, 2}));
+}
+
 TEST_F(WorldTest, AReplacedSnapshotIsCountedFromItsReplacementUntilItIsFreed) {
     apply(web_config());
     EXPECT_EQ(world.retired(), 0u);

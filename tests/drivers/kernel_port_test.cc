@@ -1,9 +1,6 @@
 // Ports over kernel interfaces: net_af_packet on a veth pair, net_tap. Root only; the whole process works in
 // a network namespace of its own, which vanishes with it, however it ends.
-#include <linux/if_packet.h>
-#include <net/ethernet.h>
 #include <net/if.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -15,49 +12,12 @@
 #include <fstream>
 
 #include "tests/drivers/eal_fixture.h"
+#include "tests/support/raw_socket.h"
 
 namespace weir::test {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
-
-// The kernel's end of a wire, as a raw socket.
-class RawSocket {
-  public:
-    explicit RawSocket(const std::string& interface)
-        : socket_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))) {
-        sockaddr_ll address{};
-        address.sll_family = AF_PACKET;
-        address.sll_protocol = htons(ETH_P_ALL);
-        address.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
-        EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-    }
-    RawSocket(const RawSocket&) = delete;
-    RawSocket& operator=(const RawSocket&) = delete;
-    ~RawSocket() { close(socket_); }
-
-    void send(const Bytes& frame) const {
-        EXPECT_EQ(::send(socket_, frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
-    }
-    // The next frame of weir's test protocol that came in from the wire; empty after a second.
-    Bytes receive() const {
-        for (pollfd wait{socket_, POLLIN, 0}; poll(&wait, 1, 1'000) == 1;) {
-            Bytes frame(70'000);
-            sockaddr_ll from{};
-            socklen_t length = sizeof(from);
-            const auto got =
-                recvfrom(socket_, frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&from), &length);
-            if (got < 14 || from.sll_pkttype == PACKET_OUTGOING || frame[12] != 0x88 || frame[13] != 0xb5)
-                continue;
-            frame.resize(static_cast<std::size_t>(got));
-            return frame;
-        }
-        return {};
-    }
-
-  private:
-    int socket_;
-};
 
 class KernelPortTest : public DriversTest {
   protected:

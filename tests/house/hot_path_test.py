@@ -78,14 +78,14 @@ def test_calls_jumps_and_falling_through_are_followed() -> None:
 
 def test_what_nothing_reaches_and_what_is_left_out_does_not_count() -> None:
     known = disassembly(run="call 200 <x>; ret", rest="lock inc (%rax); ret", unreached="syscall; ret")
-    rest = hot_path.Function(0x200, "weir::Worker::rest(weir::Reader&, unsigned int)", known[0x200].code)
+    rest = hot_path.Function(0x200, "weir::Idle::rest(weir::Reader&, unsigned int)", known[0x200].code)
     assert hot_path.Walk({**known, 0x200: rest}, known[0x100]).findings == []
 
 
 @pytest.mark.parametrize(("kind", "what", "functions", "allowed"), [
     ("library", "memcpy", [RUN], True),
     ("library", "malloc", [RUN], False),
-    ("library", "malloc", ["weir::Worker::rest(weir::Reader&, unsigned int)", RUN], True),
+    ("library", "malloc", ["weir::Idle::rest(weir::Reader&, unsigned int)", RUN], True),
     ("library", "rte_get_tsc_hz", ["TickClock", RUN], True),
     ("indirect", "", ["rte_eth_rx_burst", "weir::Worker::poll()"], True),
     ("indirect", "", ["rte_mempool_ops_enqueue_bulk.part.0"], True),
@@ -111,17 +111,17 @@ namespace weir {{
 int shared;
 void* kept;
 int (*hook)(int);
-struct Worker {{ void run() noexcept; void rest() noexcept; }};
+struct Idle {{ void rest() noexcept; }}; struct Worker {{ void run() noexcept; }};
 [[gnu::noinline]] int step(int x) {{
     {step}
     return x;
 }}
-[[gnu::noinline]] void Worker::rest() noexcept {{
+[[gnu::noinline]] void Idle::rest() noexcept {{
     kept = std::malloc(1);
 }}
 [[gnu::noinline]] void Worker::run() noexcept {{
     for (int x = 0; x < 1000; ++x) shared = step(x);
-    rest();
+    Idle().rest();
 }}
 }}  // namespace weir
 int main() {{ weir::Worker().run(); }}

@@ -64,7 +64,9 @@ std::vector<Bytes> output_of(const Config& config, const std::vector<Bytes>& fra
 class Traffic {
   public:
     Traffic(const Config& config, std::function<void(ReloadStep)> hook, const FramePool& pool)
-        : counters_(kWorkers), world_(options(std::move(hook)), counters_.all()), peer_(device_, pool) {
+        : counters_(kWorkers),
+          world_(options(std::move(hook), workers_), counters_.all()),
+          peer_(device_, pool) {
         EXPECT_TRUE(world_.apply(config));
         for (std::uint16_t w = 0; w < kWorkers; ++w)
             workers_.push_back(std::make_unique<RunningWorker>(
@@ -103,11 +105,15 @@ class Traffic {
     }
 
   private:
-    static WorldOptions options(std::function<void(ReloadStep)> hook) {
+    using Workers = std::vector<std::unique_ptr<RunningWorker>>;
+    static WorldOptions options(std::function<void(ReloadStep)> hook, const Workers& workers) {
         WorldOptions made;
         made.ports = edge_facts();
         made.derive_unknown_macs = true;
         made.hook = std::move(hook);
+        made.wake_workers = [&workers] {
+            for (const auto& worker : workers) worker->wake();
+        };
         return made;
     }
     CountingWorkers counters_;

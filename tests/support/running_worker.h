@@ -1,6 +1,11 @@
 // A Worker of the product that polls on a thread of its own, as `weir run` has it on an lcore.
 #pragma once
 
+#include <pthread.h>
+#include <time.h>
+
+#include <chrono>
+#include <cstdlib>
 #include <thread>
 
 #include "dataplane/worker.h"
@@ -11,19 +16,31 @@ namespace weir::test {
 class RunningWorker {
   public:
     RunningWorker(std::uint32_t id, std::vector<WorkerQueues> queues, WorkerCounters& counters,
-                  const PublishedSnapshot& published, std::uint64_t flows, bool sleeps_when_idle)
+                  const PublishedSnapshot& published, std::uint64_t flows, bool sleeps_when_idle,
+                  bool rx_interrupts = false)
         : memory_(std::move(*HugeMemory::allocate(FlowTable::bytes_for(flows), false))),
           worker_(WorkerSpec{.id = id,
                              .queues = std::move(queues),
                              .flow_memory = memory_.bytes().first(FlowTable::bytes_for(flows)),
                              .flow_hash_key = HashKey::zero(),
                              .counters = &counters,
-                             .sleeps_when_idle = sleeps_when_idle},
+                             .sleeps_when_idle = sleeps_when_idle,
+                             .rx_interrupts = rx_interrupts},
                   published),
           thread_([this] { worker_.run(); }) {}
     ~RunningWorker() { stop(); }
     RunningWorker(const RunningWorker&) = delete;
     RunningWorker& operator=(const RunningWorker&) = delete;
+
+    void wake() noexcept { worker_.wake(); }
+    // What its thread has used so far.
+    [[nodiscard]] std::chrono::nanoseconds cpu_time() {
+        clockid_t clock;
+        timespec used{};
+        if (pthread_getcpuclockid(thread_.native_handle(), &clock) != 0 || clock_gettime(clock, &used) != 0)
+            std::abort();
+        return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+    }
 
     void stop() {
         worker_.stop();

@@ -120,9 +120,32 @@ def scale_block(rows: list[Row]) -> str | None:
     return table(["figure", "measured", "with other programs", "limit", ""], lines)
 
 
+def idle_block(rows: list[Row]) -> str | None:
+    """Waits by device and gap, `poll` beside `sleep`."""
+    found = [row for row in rows if row.get("idle")]
+    keys = dict.fromkeys((row["device"], row["gap_ms"]) for row in found)
+
+    def pair(row: Row | None) -> str:
+        return "" if row is None or "us_median" not in row else (f"{shown(number(row, 'us_median'), 0)} / "
+                                                                 f"{shown(number(row, 'us_p99'), 0)}")
+
+    def share(row: Row | None) -> str:
+        value = None if row is None else number(row, "cpu_share")
+        return "" if value is None else f"{value:.1%}"
+
+    lines = []
+    for device, gap in keys:
+        poll, sleep = (next((row for row in found if (row["device"], row["gap_ms"], row["idle"]) == (device, gap, mode)),
+                            None) for mode in ("poll", "sleep"))
+        lines.append([f"{device}, " + ("no packets" if gap is None else f"{gap:g} ms"), pair(poll), pair(sleep),
+                      share(poll), share(sleep)])
+    heading = ["device, gap", "poll, us", "sleep, us", "poll, CPU", "sleep, CPU"]
+    return table(heading, lines) if lines else None
+
+
 BLOCKS: dict[str, Callable[[list[Row]], str | None]] = {
     "machine": machine_block, "table": flows_block, "rows": others_block, "claims": claims_block,
-    "testpmd": testpmd_block, "scale": scale_block,
+    "testpmd": testpmd_block, "scale": scale_block, "idle": idle_block,
 }
 
 

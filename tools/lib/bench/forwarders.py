@@ -236,8 +236,9 @@ class WeirRun:
                            f'addresses = [ "192.0.{2 + number}.2/24" ]; }}'
                            for number, device in enumerate(self.setting.devices))
         template = Template((Path(__file__).parent / "one_port.cfg.in").read_text())
-        return template.substitute(control=control, worker=worker, memory=MEMORY_MB, ports=ports, mac1=macs[0],
-                                   mac2=macs[1], hugepages=str(self.setting.hugepages).lower(), vip=VIP, vip_port=VIP_PORT, mode=self.mode, listen=self.listen)
+        return template.substitute(control=control, worker=worker, idle="poll", memory=MEMORY_MB,
+                                   hugepages=str(self.setting.hugepages).lower(), ports=ports, mac1=macs[0],
+                                   mac2=macs[1], vip=VIP, vip_port=VIP_PORT, mode=self.mode, listen=self.listen)
 
     def __enter__(self) -> "WeirRun":
         config = self.setting.folder / "weir.cfg"
@@ -255,8 +256,7 @@ class WeirRun:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # SIGTERM takes two seconds more, in which the metrics listener ends and the worker still polls. Without
-        # hugepages weir has nothing to leave behind.
+        # Without hugepages weir has nothing to leave behind, and no round is longer for its good order.
         assert self.process
         end(self.process, first=signal.SIGTERM if self.setting.hugepages else signal.SIGKILL)
 

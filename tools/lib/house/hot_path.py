@@ -25,7 +25,9 @@ START = "weir::Worker::run()"
 
 # Not followed, and nothing that was inlined from them counts. All run before the loop, after it, or without traffic.
 LEFT_OUT = {
-    r"weir::Worker::rest\(": "no packet waits: it sleeps on purpose, and tells QSBR so",
+    r"weir::Idle::rest\(": "no packet waits: it sleeps on purpose, and tells QSBR so",
+    r"weir::Idle::resume\(": "the first packet after a sleep was prepared: takes the preparation back",
+    r"weir::Idle::begin\(": "asks for exact timers, before the loop",
     r"\bTickClock::TickClock\(|^TickClock$": "asks once for the TSC's rate, before the loop",
     r"weir::Published<.*>::Reader::Reader\(": "registers the worker with QSBR, before the loop",
     r"weir::Published<.*>::Reader::leave\(": "unregisters it, after the loop",

@@ -1,0 +1,62 @@
+// The kernel's end of a wire, as a raw socket. Needs root.
+#pragma once
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace weir::test {
+
+// Of the local experimental EtherType: what the kernel never sends of its own accord.
+inline constexpr std::uint16_t kTestEtherType = 0x88b5;
+
+class RawSocket {
+  public:
+    // Receives frames of one EtherType.
+    explicit RawSocket(const std::string& interface, std::uint16_t ether_type = kTestEtherType)
+        : socket_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))), ether_type_(ether_type) {
+        sockaddr_ll address{};
+        address.sll_family = AF_PACKET;
+        address.sll_protocol = htons(ETH_P_ALL);
+        address.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
+        EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    }
+    RawSocket(const RawSocket&) = delete;
+    RawSocket& operator=(const RawSocket&) = delete;
+    ~RawSocket() { close(socket_); }
+
+    void send(const std::vector<std::uint8_t>& frame) const {
+        EXPECT_EQ(::send(socket_, frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
+    }
+    // The next frame of that type that came in from the wire; empty after a second.
+    std::vector<std::uint8_t> receive() const {
+        for (pollfd wait{socket_, POLLIN, 0}; poll(&wait, 1, 1'000) == 1;) {
+            std::vector<std::uint8_t> frame(70'000);
+            sockaddr_ll from{};
+            socklen_t length = sizeof(from);
+            const auto got =
+                recvfrom(socket_, frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&from), &length);
+            if (got < 14 || from.sll_pkttype == PACKET_OUTGOING ||
+                (frame[12] << 8 | frame[13]) != ether_type_)
+                continue;
+            frame.resize(static_cast<std::size_t>(got));
+            return frame;
+        }
+        return {};
+    }
+
+  private:
+    int socket_;
+    std::uint16_t ether_type_;
+};
+
+}  // namespace weir::test

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "dataplane/stages/receive.h"
+#include "dataplane/stages/untag.h"
 
 namespace weir {
 
@@ -34,21 +35,41 @@ constexpr std::uint32_t kShortestSleepNs = 8'000, kLongestSleepNs = 1'000'000;
 Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
     : counters_(*spec.counters),
       pipeline_(spec.flow_memory, spec.flow_hash_key, counters_),
-      queues_(spec.queues),
       published_(published),
       id_(spec.id),
-      sleeps_when_idle_(spec.sleeps_when_idle) {}
+      sleeps_when_idle_(spec.sleeps_when_idle) {
+    for (std::size_t port = 0; port < spec.queues.size(); ++port)
+        add_port(static_cast<PortId>(port), spec.queues[port]);
+}
+
+// Polls a device once, however many ports lie on it.
+void Worker::add_port(PortId port, const WorkerQueues& queues) {
+    tx_.push_back(queues.tx);
+    const auto same = std::find_if(polled_.begin(), polled_.end(), [&](const PolledQueue& polled) {
+        return polled.rx.ethdev == queues.rx.ethdev;
+    });
+    PolledQueue& polled = same != polled_.end() ? *same : polled_.emplace_back(queues.rx, DevicePorts());
+    polled.ports.add(port, queues.vlan);
+}
+
+[[gnu::always_inline]] inline void Worker::run(Burst& burst, const ForwardingSnapshot& world,
+                                               Tick now) noexcept {
+    pipeline_.run(burst, world, now);
+    pipeline_.flush(world, [this](PortId egress) -> TxQueue& { return tx_[index(egress)]; });
+}
 
 // One burst from each queue. True if any packet came.
 bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
     bool busy = false;
-    for (std::size_t port = 0; port < queues_.size(); ++port) {
-        Burst burst(static_cast<PortId>(port));
-        receive(burst, queues_[port].rx);
+    for (const PolledQueue& polled : polled_) {
+        Burst burst(polled.ports.first());
+        receive(burst, polled.rx);
         if (burst.size == 0) continue;
         busy = true;
-        pipeline_.run(burst, world, now);
-        pipeline_.flush(world, [this](PortId egress) -> TxQueue& { return queues_[index(egress)].tx; });
+        if (!polled.ports.has_vlans()) [[likely]]
+            run(burst, world, now);
+        else
+            untag(burst, polled.ports, counters_, [&](Burst& of_port) { run(of_port, world, now); });
     }
     return busy;
 }

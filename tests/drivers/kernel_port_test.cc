@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 
+#include "dataplane/vlan_frame.h"
 #include "tests/drivers/eal_fixture.h"
 
 namespace weir::test {
@@ -50,6 +52,35 @@ class RawSocket {
             if (got < 14 || from.sll_pkttype == PACKET_OUTGOING || frame[12] != 0x88 || frame[13] != 0xb5)
                 continue;
             frame.resize(static_cast<std::size_t>(got));
+            return frame;
+        }
+        return {};
+    }
+
+    // The next frame that had a VLAN tag, as it was on the wire: the kernel hands the outer one over beside
+    // it.
+    Bytes receive_tagged() const {
+        const int on = 1;
+        EXPECT_EQ(setsockopt(socket_, SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on)), 0);
+        for (pollfd wait{socket_, POLLIN, 0}; poll(&wait, 1, 1'000) == 1;) {
+            Bytes frame(70'000);
+            iovec bytes{frame.data(), frame.size()};
+            alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(tpacket_auxdata))> beside{};
+            msghdr message{};
+            message.msg_iov = &bytes;
+            message.msg_iovlen = 1;
+            message.msg_control = beside.data();
+            message.msg_controllen = beside.size();
+            const auto got = recvmsg(socket_, &message, 0);
+            const cmsghdr* header = CMSG_FIRSTHDR(&message);
+            if (got < 14 || header == nullptr || header->cmsg_type != PACKET_AUXDATA) continue;
+            tpacket_auxdata tag;
+            std::memcpy(&tag, CMSG_DATA(header), sizeof(tag));
+            if ((tag.tp_status & TP_STATUS_VLAN_VALID) == 0) continue;
+            frame.resize(static_cast<std::size_t>(got));
+            const std::uint16_t words[] = {htons(tag.tp_vlan_tpid), htons(tag.tp_vlan_tci)};
+            const auto* wire = reinterpret_cast<const std::uint8_t*>(words);
+            frame.insert(frame.begin() + 12, wire, wire + sizeof(words));
             return frame;
         }
         return {};
@@ -224,6 +255,42 @@ TEST_F(KernelPortTest, an_mtu_above_the_interfaces_is_set_there) {
     const auto port = Port::open(wanted, pools_);
     ASSERT_TRUE(port) << port.error().message;
     EXPECT_EQ(ask("wire0", SIOCGIFMTU).ifr_mtu, 3'000);
+}
+
+// The kernel takes the outer tag off before AF_PACKET sees the frame, and the PMD puts one of 802.1Q back.
+TEST_F(KernelPortTest, vlan_tags_arrive_and_leave_at_full_length) {
+    for (const VlanTags tags : {VlanTags{100}, VlanTags{300, 10}}) {
+        make_wire();
+        shell("ip link set wire1 mtu 1508");
+        auto wanted = spec("edge", "wire0");
+        wanted.tag_bytes = static_cast<std::uint16_t>(tags.bytes());
+        {
+            auto port = Port::open(wanted, pools_);
+            ASSERT_TRUE(port) << port.error().message;
+            EXPECT_EQ(ask("wire0", SIOCGIFMTU).ifr_mtu, tags.count() == 1 ? 1'500 : 1'508);
+            const RawSocket kernel("wire1");
+            const Bytes untagged = test_frame(1'514, 3);
+            rte_mbuf* out = to_mbuf(*port->pool(), untagged);
+            put_tags({&out, 1}, tags);
+            const Bytes tagged = bytes_of(*out);
+            kernel.send(tagged);
+            rte_mbuf* in = nullptr;
+            for (int tries = 0; tries < 200 && in == nullptr; ++tries) {
+                if (RxQueue{port->ethdev(), 0}.receive({&in, 1}) == 0) usleep(5'000);
+            }
+            ASSERT_NE(in, nullptr);
+            const FrameTags read = read_tags(in);
+            EXPECT_EQ(read.reason, kNotDropped);
+            EXPECT_EQ(read.ids, tags);
+            remove_tags(in, read.bytes);
+            EXPECT_EQ(bytes_of(*in), untagged);
+            rte_pktmbuf_free(in);
+            ASSERT_EQ((TxQueue{port->ethdev(), 0}.send({&out, 1})), 1);
+            EXPECT_EQ(kernel.receive_tagged(), tagged);
+        }
+        TearDown();
+    }
+    EXPECT_EQ(pools_.in_use(), 0u);
 }
 
 TEST_F(KernelPortTest, the_configured_mac_becomes_the_interfaces) {

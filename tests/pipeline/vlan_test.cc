@@ -96,7 +96,6 @@ class VlanTest : public DriversTest {
     FramePool frames_{"vlan", 2047};
 };
 
-// Checks one frame that untag has handed to a port, or dropped for `reason`.
 struct Expected {
     std::optional<PortId> port;
     std::vector<DropReason> reasons;  // any of them
@@ -119,7 +118,71 @@ Expected expected_of(const Arrival& arrival, const DevicePorts& ports) {
             Bytes(arrival.untagged.begin(), arrival.untagged.begin() + static_cast<std::ptrdiff_t>(left))};
 }
 
-TEST_F(VlanTest, random_frames_reach_their_port_untagged_or_are_dropped_with_a_reason) {
+// A burst of random frames through untag, each judged.
+class UntagTest : public VlanTest {
+  protected:
+    void run_burst(const DevicePorts& ports) {
+        arrivals_.clear();
+        Burst burst(ports.first());
+        for (const std::uint32_t size = chance(kBurstSize + 1); burst.size < size; ++burst.size) {
+            const Arrival arrival = random_arrival();
+            burst.packet[burst.size] = mbuf_of(arrival);
+            arrivals_.emplace(burst.packet[burst.size], arrival);
+        }
+        received_ += burst.size;
+        std::array<std::uint64_t, kDropReasons> before;
+        for (std::size_t r = 0; r < kDropReasons; ++r) before[r] = counters_->dropped[r].value();
+        std::size_t bursts = 0;
+        untag(burst, ports, *counters_, [&](Burst& of_port) {
+            ++bursts;
+            judge_delivered(burst, of_port, ports);
+        });
+        EXPECT_LE(bursts, ports.all().size()) << "a burst a port";
+        judge_dropped(before, ports);
+    }
+    // Takes them out of arrivals_.
+    void judge_delivered(const Burst& arrived, const Burst& of_port, const DevicePorts& ports) {
+        EXPECT_GT(of_port.size, 0u);
+        std::ptrdiff_t last = -1;
+        for (std::uint32_t i = 0; i < of_port.size; ++i, ++delivered_) {
+            rte_mbuf* packet = of_port.packet[i];
+            const auto at = std::find(arrived.packet.begin(), arrived.packet.begin() + arrived.size, packet) -
+                            arrived.packet.begin();
+            EXPECT_GT(at, last) << "a port's frames are in the order of their arrival";
+            last = at;
+            const Expected expected = expected_of(arrivals_.at(packet), ports);
+            EXPECT_EQ(expected.port, of_port.port);
+            EXPECT_EQ(expected.bytes, bytes_of(*packet));
+            EXPECT_FALSE(has_stripped_tag(packet));
+            rte_mbuf_sanity_check(packet, 1);
+            arrivals_.erase(packet);
+            rte_pktmbuf_free(packet);
+        }
+    }
+    // What is left has been dropped, for a reason that is true.
+    void judge_dropped(const std::array<std::uint64_t, kDropReasons>& before, const DevicePorts& ports) {
+        std::array<std::uint64_t, kDropReasons> least{};
+        for (const auto& [packet, arrival] : arrivals_) {
+            const Expected expected = expected_of(arrival, ports);
+            EXPECT_FALSE(expected.port);
+            if (expected.reasons.size() == 1) ++least[static_cast<std::size_t>(expected.reasons[0])];
+        }
+        std::uint64_t all = 0;
+        for (std::size_t r = 0; r < kDropReasons; ++r) {
+            const std::uint64_t dropped_now = counters_->dropped[r].value() - before[r];
+            EXPECT_GE(dropped_now, least[r]) << kDropReasonNames[r];
+            all += dropped_now;
+        }
+        EXPECT_EQ(all, arrivals_.size());
+        refused_ += all;
+    }
+
+    std::unique_ptr<WorkerCounters> counters_ = std::make_unique<WorkerCounters>();
+    std::map<rte_mbuf*, Arrival> arrivals_;
+    std::uint64_t received_ = 0, delivered_ = 0, refused_ = 0;
+};
+
+TEST_F(UntagTest, random_frames_reach_their_port_untagged_or_are_dropped_with_a_reason) {
     DevicePorts with_untagged, vlans_only;
     with_untagged.add(PortId{3}, {});
     for (DevicePorts* ports : {&with_untagged, &vlans_only}) {
@@ -128,63 +191,15 @@ TEST_F(VlanTest, random_frames_reach_their_port_untagged_or_are_dropped_with_a_r
         ports->add(PortId{7}, {300, 10});
         ports->add(PortId{15}, {20, 20});
     }
-    std::uint64_t received = 0, delivered = 0, refused = 0;
-    auto counters = std::make_unique<WorkerCounters>();
     for (unsigned round = 0; round < 4000; ++round) {
-        const DevicePorts& ports = round % 2 == 0 ? with_untagged : vlans_only;
-        std::map<rte_mbuf*, Arrival> arrivals;
-        Burst burst(ports.first());
-        for (const std::uint32_t size = chance(kBurstSize + 1); burst.size < size; ++burst.size) {
-            const Arrival arrival = random_arrival();
-            burst.packet[burst.size] = mbuf_of(arrival);
-            arrivals.emplace(burst.packet[burst.size], arrival);
-        }
-        received += burst.size;
-        std::array<std::uint64_t, kDropReasons> before;
-        for (std::size_t r = 0; r < kDropReasons; ++r) before[r] = counters->dropped[r].value();
-        std::uint32_t last_port = 0, handed = 0;
-        untag(burst, ports, *counters, [&](Burst& of_port) {
-            EXPECT_GT(of_port.size, 0u);
-            last_port += 1;
-            std::ptrdiff_t last = -1;
-            for (std::uint32_t i = 0; i < of_port.size; ++i, ++handed) {
-                rte_mbuf* packet = of_port.packet[i];
-                const auto at = std::find(burst.packet.begin(), burst.packet.begin() + burst.size, packet) -
-                                burst.packet.begin();
-                EXPECT_GT(at, last) << "a port's frames are in the order of their arrival";
-                last = at;
-                const Expected expected = expected_of(arrivals.at(packet), ports);
-                EXPECT_EQ(expected.port, of_port.port);
-                EXPECT_EQ(expected.bytes, bytes_of(*packet));
-                EXPECT_FALSE(has_stripped_tag(packet));
-                rte_mbuf_sanity_check(packet, 1);
-                arrivals.erase(packet);
-                rte_pktmbuf_free(packet);
-            }
-        });
-        EXPECT_LE(last_port, ports.all().size()) << "a burst a port";
-        delivered += handed;
-        std::array<std::int64_t, kDropReasons> sure{};  // what is left is dropped, for a reason that is true
-        for (const auto& [packet, arrival] : arrivals) {
-            const Expected expected = expected_of(arrival, ports);
-            EXPECT_FALSE(expected.port);
-            if (expected.reasons.size() == 1) ++sure[static_cast<std::size_t>(expected.reasons[0])];
-        }
-        std::uint64_t all = 0;
-        for (std::size_t r = 0; r < kDropReasons; ++r) {
-            const std::uint64_t now = counters->dropped[r].value() - before[r];
-            EXPECT_GE(static_cast<std::int64_t>(now), sure[r]) << kDropReasonNames[r];
-            all += now;
-        }
-        EXPECT_EQ(all, arrivals.size());
-        refused += all;
+        run_burst(round % 2 == 0 ? with_untagged : vlans_only);
         ASSERT_EQ(frames_.in_use(), 0u);
         ASSERT_FALSE(HasFailure()) << "round " << round;
     }
-    EXPECT_EQ(counters->received.value(), refused) << "who is handed on is counted where he goes";
-    EXPECT_EQ(received, delivered + refused);
-    EXPECT_GT(delivered, received / 10);
-    print_figure("%lu frames: %lu to their ports, %lu dropped", received, delivered, refused);
+    EXPECT_EQ(counters_->received.value(), refused_) << "who is handed on is counted where he goes";
+    EXPECT_EQ(received_, delivered_ + refused_);
+    EXPECT_GT(delivered_, received_ / 10);
+    print_figure("%lu frames: %lu to their ports, %lu dropped", received_, delivered_, refused_);
 }
 
 TEST_F(VlanTest, tags_go_in_front_and_come_off_again) {
@@ -193,8 +208,8 @@ TEST_F(VlanTest, tags_go_in_front_and_come_off_again) {
                             static_cast<std::uint16_t>(chance(2) * (1 + chance(4094)))};
         std::vector<rte_mbuf*> packets;
         std::vector<Bytes> untagged;
-        for (unsigned n = 0; n < chance(8); ++n) {
-            untagged.push_back(frame_of(60 + chance(1500), static_cast<std::uint8_t>(n)));
+        for (unsigned left = chance(8); left > 0; --left) {
+            untagged.push_back(frame_of(60 + chance(1500), static_cast<std::uint8_t>(left)));
             put_word(untagged.back(), 12, 0x0800);
             packets.push_back(chance(2) == 0 ? frames_.frame(untagged.back())
                                              : frames_.chain(untagged.back(), {14 + chance(40)}));

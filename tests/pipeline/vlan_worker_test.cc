@@ -48,6 +48,47 @@ Bytes tagged(Bytes frame, VlanTags tags) {
 
 class VlanWorkerTest : public DriversTest {
   protected:
+    std::vector<Port> ports_on(const RingWires& wires) {
+        PortSpec wanted = spec("port1", "", 2);
+        wanted.mac = MacBytes{2, 0, 0, 0, 0, 1};
+        wanted.tag_bytes = 8;
+        std::vector<Port> ports;
+        auto carrier = Port::adopt(wires.ethdev, wanted, pools_);
+        if (!carrier) {
+            ADD_FAILURE() << carrier.error().message;
+            std::abort();
+        }
+        ports.push_back(std::move(*carrier));
+        for (unsigned i = 1; i < kPorts; ++i) {
+            wanted.index = i;
+            wanted.name = "port" + std::to_string(i + 1);
+            wanted.mtu = 1400;
+            ports.push_back(Port::on_device_of(ports[0], wanted));
+        }
+        return ports;
+    }
+    static std::unique_ptr<World> world_of(const std::vector<Port>& ports, CountingWorkers& counters) {
+        WorldOptions options;
+        for (const Port& port : ports)
+            options.ports.push_back(
+                {.mac = MacAddress{port.mac()}, .mtu = port.mtu(), .vlan = kVlans[port.index()]});
+        auto world = std::make_unique<World>(std::move(options), counters.all());
+        EXPECT_TRUE(world->apply(config_of_ports()));
+        return world;
+    }
+    static std::vector<WorkerQueues> queues_of(std::vector<Port>& ports) {
+        std::vector<WorkerQueues> queues;
+        for (Port& port : ports) queues.push_back({port.rx_queue(0), port.tx_queue(0), kVlans[port.index()]});
+        return queues;
+    }
+    // To the server of port `to`.
+    static Bytes by_dsr(const Bytes& frame, std::size_t to) {
+        Bytes sent = frame;
+        const MacAddress server = mac("02:00:00:00:0" + std::to_string(to + 1) + ":11");
+        std::copy(server.bytes.begin(), server.bytes.end(), sent.begin());
+        std::copy_n(frame.begin(), 6, sent.begin() + 6);
+        return sent;
+    }
     // In no order: within a burst the ports go in turn.
     using Frames = std::multiset<std::string>;
     static std::string text_of(const Bytes& frame) { return {frame.begin(), frame.end()}; }
@@ -61,41 +102,29 @@ class VlanWorkerTest : public DriversTest {
     }
 };
 
-TEST_F(VlanWorkerTest, three_ports_on_a_device) {
-    {
-        RingWires wires("vlans", 1024);
-        PortSpec wanted = spec("port1", "", 2);
-        wanted.mac = MacBytes{2, 0, 0, 0, 0, 1};
-        wanted.tag_bytes = 8;
-        std::vector<Port> ports;
-        auto carrier = Port::adopt(wires.ethdev, wanted, pools_);
-        ASSERT_TRUE(carrier) << carrier.error().message;
-        ports.push_back(std::move(*carrier));
-        for (unsigned i = 1; i < kPorts; ++i) {
-            wanted.index = i;
-            wanted.name = "port" + std::to_string(i + 1);
-            wanted.mtu = 1400;
-            ports.push_back(Port::on_device_of(ports[0], wanted));
-            EXPECT_EQ(ports[i].mac(), ports[0].mac());
-            EXPECT_EQ(ports[i].mtu(), 1400);
-            EXPECT_EQ(ports[i].name(), wanted.name);
-            EXPECT_TRUE(ports[i].link_up());
-            EXPECT_FALSE(ports[i].carries_device());
-        }
-        EXPECT_TRUE(ports[0].carries_device());
-        EXPECT_EQ(ports[0].mtu(), 1500);
+TEST_F(VlanWorkerTest, further_ports_of_a_device_have_a_name_and_an_mtu_of_their_own) {
+    const RingWires wires("vlan_ports");
+    const std::vector<Port> ports = ports_on(wires);
+    EXPECT_TRUE(ports[0].carries_device());
+    EXPECT_EQ(ports[0].mtu(), 1500);
+    for (unsigned i = 1; i < kPorts; ++i) {
+        EXPECT_FALSE(ports[i].carries_device());
+        EXPECT_EQ(ports[i].index(), i);
+        EXPECT_EQ(ports[i].name(), "port" + std::to_string(i + 1));
+        EXPECT_EQ(ports[i].mtu(), 1400);
+        EXPECT_EQ(ports[i].mac(), ports[0].mac());
+        EXPECT_EQ(ports[i].ethdev(), ports[0].ethdev());
+        EXPECT_TRUE(ports[i].link_up());
+    }
+}
 
+TEST_F(VlanWorkerTest, each_port_has_its_frames_and_what_leaves_has_the_tags_of_its_port) {
+    {
+        RingWires wires("vlan_frames", 1024);
+        std::vector<Port> ports = ports_on(wires);
         CountingWorkers counters(1);
-        WorldOptions options;
-        std::vector<WorkerQueues> queues;
-        for (Port& port : ports) {
-            const VlanTags vlan = kVlans[port.index()];
-            options.ports.push_back({.mac = MacAddress{port.mac()}, .mtu = port.mtu(), .vlan = vlan});
-            queues.push_back({port.rx_queue(0), port.tx_queue(0), vlan});
-        }
-        World world(std::move(options), counters.all());
-        ASSERT_TRUE(world.apply(config_of_ports()));
-        RunningWorker worker(0, std::move(queues), counters[0], world.published(), 8192, true);
+        const auto world = world_of(ports, counters);
+        RunningWorker worker(0, queues_of(ports), counters[0], world->published(), 8192, true);
 
         Frames expected;
         std::uint64_t pushed = 0;
@@ -108,13 +137,9 @@ TEST_F(VlanWorkerTest, three_ports_on_a_device) {
         for (std::uint32_t n = 0; n < 60; ++n)
             for (const VlanTags from : kVlans) {
                 const std::size_t to = n % kPorts;
-                const IpAddress vip = ip("203.0.113." + std::to_string(to + 1));
-                const Bytes frame = tcp_frame(client_flow(n, vip), kSyn, n);
-                Bytes sent = frame;
-                const MacAddress server = mac("02:00:00:00:0" + std::to_string(to + 1) + ":11");
-                std::copy(server.bytes.begin(), server.bytes.end(), sent.begin());
-                std::copy_n(frame.begin(), 6, sent.begin() + 6);
-                expected.insert(text_of(tagged(sent, kVlans[to])));
+                const Bytes frame =
+                    tcp_frame(client_flow(n, ip("203.0.113." + std::to_string(to + 1))), kSyn, n);
+                expected.insert(text_of(tagged(by_dsr(frame, to), kVlans[to])));
                 push(tagged(frame, from));
                 push(tagged(frame, {101}));
             }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ctrl/config/devices.h"
 #include "drivers/device_name.h"
 #include "drivers/worker_cpus.h"
 
@@ -19,30 +20,34 @@ tl::unexpected<Error> failed(const Result<void>& step) { return tl::make_unexpec
 
 // PCI devices that EAL has to take from the machine; everything else is plugged in later.
 std::vector<std::string> pci_devices(const Config& config) {
-    std::vector<std::string> devices;
-    for (const PortConfig& port : config.ports) {
-        const auto device = parse_device(port.device, 1, port.mtu);
-        if (device && device->bus == DeviceName::Bus::pci) devices.push_back(device->text());
+    std::vector<std::string> names;
+    for (const DeviceConfig& of : devices_of(config)) {
+        const auto device = parse_device(config.ports[of.ports.front()].device, 1, of.mtu);
+        if (device && device->bus == DeviceName::Bus::pci) names.push_back(device->text());
     }
-    return devices;
+    return names;
 }
 
 std::uint32_t frames_held_by_devices(const Config& config) {
     std::uint32_t frames = 0;
-    for (const PortConfig& port : config.ports)
-        if (const auto device = parse_device(port.device, 1, port.mtu)) frames += held_frames(*device);
+    for (const DeviceConfig& of : devices_of(config))
+        if (const auto device = parse_device(config.ports[of.ports.front()].device, 1, of.mtu))
+            frames += held_frames(*device);
     return frames;
 }
 
-PortSpec spec_of(const PortConfig& port, std::size_t index, unsigned workers, IdleMode idle) {
+PortSpec spec_of(const PortConfig& port, std::size_t index, const DeviceConfig& device,
+                 const DataplaneConfig& dataplane, unsigned workers) {
     PortSpec spec;
     spec.index = static_cast<unsigned>(index);
     spec.name = port.name;
     spec.device = port.device;
-    if (port.mac) spec.mac = port.mac->bytes;
+    if (device.mac) spec.mac = device.mac->bytes;
     spec.mtu = port.mtu;
+    spec.device_mtu = device.mtu;
+    spec.tag_bytes = device.tag_bytes;
     spec.queues = static_cast<std::uint16_t>(workers);
-    spec.rx_interrupts = idle == IdleMode::sleep;
+    spec.rx_interrupts = dataplane.idle == IdleMode::sleep;
     return spec;
 }
 
@@ -87,13 +92,20 @@ Result<void> Appliance::start_eal(const Config& config, Notify& notify) {
 }
 
 Result<void> Appliance::open_ports(const Config& config, const Notify& notify) {
+    const std::vector<DeviceConfig> devices = devices_of(config);
     PoolDemand demand;
-    demand.ports = static_cast<std::uint32_t>(config.ports.size());
+    demand.ports = static_cast<std::uint32_t>(devices.size());
     demand.workers = static_cast<std::uint32_t>(worker_cpus_.size());
     demand.held_by_devices = frames_held_by_devices(config);
     pools_ = std::make_unique<MbufPools>(demand);
     for (std::size_t i = 0; i < config.ports.size(); ++i) {
-        auto port = Port::open(spec_of(config.ports[i], i, demand.workers, config.dataplane.idle), *pools_);
+        const DeviceConfig& device = device_of(devices, i);
+        const PortSpec spec = spec_of(config.ports[i], i, device, config.dataplane, demand.workers);
+        if (device.ports.front() != i) {
+            ports_.push_back(Port::on_device_of(ports_[device.ports.front()], spec));
+            continue;
+        }
+        auto port = Port::open(spec, *pools_);
         if (!port) return tl::make_unexpected(port.error());
         for (const std::string& note : port->notes()) notify(Severity::warning, note);
         ports_.push_back(std::move(*port));
@@ -114,8 +126,10 @@ Result<void> Appliance::make_world(const Config& config, const HashKey& selectio
         for (const auto& worker : workers_) worker->wake();
     };
     for (const Port& port : ports_)
-        options.ports.push_back(
-            {.mac = MacAddress{port.mac()}, .mtu = port.mtu(), .can_send_chains = port.can_send_chains()});
+        options.ports.push_back({.mac = MacAddress{port.mac()},
+                                 .mtu = port.mtu(),
+                                 .can_send_chains = port.can_send_chains(),
+                                 .vlan = config.ports[port.index()].vlan});
     world_ = std::make_unique<World>(std::move(options), counter_pointers_);
     const auto applied = world_->apply(config);
     if (!applied) return tl::make_unexpected(applied.error());
@@ -144,7 +158,8 @@ Result<void> Appliance::launch_workers(const Config& config) {
                         .rx_interrupts = std::ranges::all_of(ports_, &Port::has_rx_interrupts)};
         for (Port& port : ports_) {
             const auto queue = static_cast<std::uint16_t>(w);
-            spec.queues.push_back({port.rx_queue(queue), port.tx_queue(queue)});
+            spec.queues.push_back(
+                {port.rx_queue(queue), port.tx_queue(queue), config.ports[port.index()].vlan});
         }
         workers_.push_back(std::make_unique<Worker>(spec, world_->published()));
         if (rte_eal_remote_launch(run_worker, workers_.back().get(), Eal::lcore(w)) != 0)

@@ -56,7 +56,8 @@ void explain_backend(const OfflineWorld& world, const ServiceRecord& service, Ba
     MacAddress next_hop{};
     std::copy_n(record.header.begin(), next_hop.bytes.size(), next_hop.bytes.begin());
     answer.next_hop_mac = to_text(next_hop);
-    answer.overhead = static_cast<std::uint16_t>(record.header_length - sizeof(EthernetHeader));
+    answer.overhead = static_cast<std::uint16_t>(record.header_length - sizeof(EthernetHeader) -
+                                                 world.config.ports[index(record.egress)].vlan.bytes());
     if (!record.resolved) answer.dropped = name_of(DropReason::no_neighbor);
 }
 

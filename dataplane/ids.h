@@ -22,9 +22,11 @@ inline constexpr BackendId kNoBackend{kMaxBackends};
 enum class PoolId : std::uint32_t {};
 inline constexpr PoolId kNoPool{0xffff'ffff};
 
-// Index of a DPDK ethdev port in weir's configuration, in the file's order (not DPDK's port id).
+// Index of a port in weir's configuration, in the file's order (not DPDK's port id). A port is a DPDK ethdev,
+// or one VLAN of it.
 enum class PortId : std::uint8_t {};
 inline constexpr std::uint32_t kMaxPorts = 16;
+inline constexpr PortId kNoPort{0xff};
 
 inline constexpr std::uint32_t kMaxWorkers = 64;
 

@@ -2,6 +2,8 @@
 //
 //   receive -> parse -> classify -> select_backend -> rewrite -> transmit        (or answer, or drop)
 //
+// On a device with VLAN ports untag.h comes behind receive, and transmit puts the tags back: between them all
+// frames are untagged.
 // For nearly all packets stages/plain.h does parse and classify in one.
 //
 // A Pipeline is one worker's: its flow table, its counters, its transmit buffers. It is all that a packet
@@ -31,11 +33,16 @@ class Pipeline {
     // Takes the burst's packets through every stage. Afterwards each is in a transmit buffer or freed.
     void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
 
-    // Empties the transmit buffers: wire_of(PortId) gives the wire of a port.
+    // Empties the transmit buffers: wire_of(PortId) gives the wire of a port, which takes the port's VLAN
+    // tags too.
     template <class WireOf>
     void flush(const ForwardingSnapshot& world, WireOf&& wire_of) noexcept {
-        for (std::size_t port = 0; port < world.ports.size(); ++port)
-            if (!tx_[port].empty()) tx_[port].flush(wire_of(static_cast<PortId>(port)), counters_);
+        for (std::size_t port = 0; port < world.ports.size(); ++port) {
+            if (tx_[port].empty()) continue;
+            if (world.ports[port].vlan.any()) [[unlikely]]
+                tx_[port].tag(world.ports[port].vlan);
+            tx_[port].flush(wire_of(static_cast<PortId>(port)), counters_);
+        }
     }
 
     // Ages a few buckets of the flow table: expired flows and those of absent backends and services go.

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <optional>
 
+#include "dataplane/stages/untag.h"
 #include "drivers/mbuf_bytes.h"
 
 namespace weir {
@@ -29,7 +30,7 @@ constexpr std::uint64_t kAllExpiredNs = 30 * kLongGapNs;
 // Travels with a frame through the pipeline, in the mbuf's dynamic field.
 struct Stamp {
     std::uint64_t arrival_ns;
-    std::uint64_t sequence;  // of the input frame, over all ports
+    std::uint64_t sequence;  // of the input frame, over all devices
 };
 
 int stamp_offset() {
@@ -56,7 +57,7 @@ struct Sent {
 
 }  // namespace
 
-// Takes everything that leaves a port within a window.
+// Takes everything that leaves a device within a window.
 class CaptureWire {
   public:
     std::uint32_t send(std::span<rte_mbuf*> packets) {
@@ -80,26 +81,38 @@ class CaptureWire {
 
 class Simulation::SimulatedWorker {
   public:
-    SimulatedWorker(HugeMemory memory, std::uint64_t flows, std::size_t ports)
+    SimulatedWorker(HugeMemory memory, std::uint64_t flows, std::span<const SimulatedDevice> devices)
         : memory_(std::move(memory)),
           // The flow table's key is random in production; here results must repeat.
           pipeline_(memory_.bytes().first(FlowTable::bytes_for(flows)), HashKey::zero(), counters_),
-          queues_(ports) {}
+          devices_(devices),
+          queues_(devices.size()) {
+        for (std::size_t device = 0; device < devices.size(); ++device)
+            for (const PortId port : devices[device].ports.all()) device_of_[index(port)] = device;
+    }
 
-    void enqueue(std::size_t port, rte_mbuf* packet) { queues_[port].push_back(packet); }
+    void enqueue(std::size_t device, rte_mbuf* packet) { queues_[device].push_back(packet); }
 
     void run(const ForwardingSnapshot& world, Tick now, std::vector<CaptureWire>& wires) {
-        for (std::size_t port = 0; port < queues_.size(); ++port) {
-            const std::vector<rte_mbuf*>& queue = queues_[port];
+        const auto run_burst = [&](Burst& burst) {
+            pipeline_.run(burst, world, now);
+            pipeline_.flush(world,
+                            [&](PortId egress) -> CaptureWire& { return wires[device_of_[index(egress)]]; });
+        };
+        for (std::size_t device = 0; device < queues_.size(); ++device) {
+            const DevicePorts& ports = devices_[device].ports;
+            const std::vector<rte_mbuf*>& queue = queues_[device];
             for (std::size_t at = 0; at < queue.size(); at += kBurstSize) {
-                Burst burst(static_cast<PortId>(port));
+                Burst burst(ports.first());
                 burst.size = static_cast<std::uint32_t>(std::min<std::size_t>(kBurstSize, queue.size() - at));
                 std::copy_n(queue.begin() + static_cast<std::ptrdiff_t>(at), burst.size,
                             burst.packet.begin());
-                pipeline_.run(burst, world, now);
-                pipeline_.flush(world, [&](PortId egress) -> CaptureWire& { return wires[index(egress)]; });
+                if (ports.has_vlans())
+                    untag(burst, ports, counters_, run_burst);
+                else
+                    run_burst(burst);
             }
-            queues_[port].clear();
+            queues_[device].clear();
         }
         pipeline_.sweep(world, now, kSweepBuckets);
     }
@@ -114,35 +127,38 @@ class Simulation::SimulatedWorker {
     WorkerCounters counters_;
     HugeMemory memory_;
     Pipeline pipeline_;
-    std::vector<std::vector<rte_mbuf*>> queues_;  // by port
+    std::span<const SimulatedDevice> devices_;
+    std::array<std::size_t, kMaxPorts> device_of_{};  // by port
+    std::vector<std::vector<rte_mbuf*>> queues_;      // by device
 };
 
 // What has been read of one capture and not been handed out yet, and the frames of the present window.
 struct Simulation::Window {
-    std::vector<std::optional<CapturedFrame>> heads;  // by port
-    std::vector<CaptureWire> wires;                   // by port
+    std::vector<std::optional<CapturedFrame>> heads;  // by device
+    std::vector<CaptureWire> wires;                   // by device
     std::size_t frames = 0;
     std::uint64_t start_ns = 0, sequence = 0;
 };
 
-Simulation::Simulation(unsigned workers, std::vector<SimulatedPort> ports, const ForwardingSnapshot& world)
+Simulation::Simulation(unsigned workers, std::vector<SimulatedDevice> devices,
+                       const ForwardingSnapshot& world)
     : world_(world),
-      ports_(std::move(ports)),
+      devices_(std::move(devices)),
       reta_(static_cast<std::uint16_t>(workers)),
       window_(std::make_unique<Window>()) {
-    window_->heads.resize(ports_.size());
-    window_->wires.resize(ports_.size());
+    window_->heads.resize(devices_.size());
+    window_->wires.resize(devices_.size());
 }
 
 Result<std::unique_ptr<Simulation>> Simulation::create(unsigned workers, std::uint64_t flows_per_worker,
-                                                       std::vector<SimulatedPort> ports,
+                                                       std::vector<SimulatedDevice> devices,
                                                        const ForwardingSnapshot& world) {
-    std::unique_ptr<Simulation> simulation(new Simulation(workers, std::move(ports), world));
+    std::unique_ptr<Simulation> simulation(new Simulation(workers, std::move(devices), world));
     for (unsigned w = 0; w < workers; ++w) {
         auto memory = HugeMemory::allocate(FlowTable::bytes_for(flows_per_worker), false);
         if (!memory) return tl::make_unexpected(memory.error());
-        simulation->workers_.push_back(std::make_unique<SimulatedWorker>(std::move(*memory), flows_per_worker,
-                                                                         simulation->ports_.size()));
+        simulation->workers_.push_back(
+            std::make_unique<SimulatedWorker>(std::move(*memory), flows_per_worker, simulation->devices_));
     }
     if (stamp_offset() < 0) return machine_error("replay: no room in DPDK's mbufs for a time stamp");
     simulation->pool_ =
@@ -164,17 +180,17 @@ std::uint64_t Simulation::flow_capacity() const { return workers_.front()->flows
 
 // Reads ahead one frame of each capture.
 Result<void> Simulation::read_heads() {
-    for (std::size_t port = 0; port < ports_.size(); ++port) {
-        if (window_->heads[port] || ports_[port].in == nullptr) continue;
-        auto frame = ports_[port].in->next();
+    for (std::size_t device = 0; device < devices_.size(); ++device) {
+        if (window_->heads[device] || devices_[device].in == nullptr) continue;
+        auto frame = devices_[device].in->next();
         if (!frame) return tl::make_unexpected(frame.error());
-        window_->heads[port] = std::move(*frame);
+        window_->heads[device] = std::move(*frame);
     }
     return {};
 }
 
-Result<void> Simulation::take_frame(std::size_t port) {
-    const CapturedFrame& frame = *window_->heads[port];
+Result<void> Simulation::take_frame(std::size_t device) {
+    const CapturedFrame& frame = *window_->heads[device];
     // A capture may run backwards for a moment; time in weir never does.
     const std::uint64_t now_ns = std::max(frame.time_ns, window_->start_ns);
     const bool closes_window = window_->frames == kWindowFrames || now_ns - window_->start_ns > kWindowNs;
@@ -191,9 +207,9 @@ Result<void> Simulation::take_frame(std::size_t port) {
                               ": leave it out, or capture with `ethtool -K DEVICE gro off tso off`");
     if (window_->frames == 0) open_window(now_ns);
     set_stamp(packet, {frame.time_ns, window_->sequence++});
-    workers_[rss_queue_of_frame(*packet, kRssKey, reta_)]->enqueue(port, packet);
+    workers_[rss_queue_of_frame(*packet, kRssKey, reta_)]->enqueue(device, packet);
     ++window_->frames;
-    window_->heads[port].reset();
+    window_->heads[device].reset();
     return {};
 }
 
@@ -210,16 +226,17 @@ void Simulation::run_window() {
     for (const auto& worker : workers_)
         worker->run(world_, tick_of_nanoseconds(window_->start_ns), window_->wires);
     window_->frames = 0;
-    for (std::size_t port = 0; port < ports_.size(); ++port) window_->wires[port].write_to(ports_[port].out);
+    for (std::size_t device = 0; device < devices_.size(); ++device)
+        window_->wires[device].write_to(devices_[device].out);
 }
 
 Result<void> Simulation::run() {
     for (;;) {
         if (auto read = read_heads(); !read) return read;
         std::optional<std::size_t> first;
-        for (std::size_t port = 0; port < ports_.size(); ++port) {
-            const auto& head = window_->heads[port];
-            if (head && (!first || head->time_ns < window_->heads[*first]->time_ns)) first = port;
+        for (std::size_t device = 0; device < devices_.size(); ++device) {
+            const auto& head = window_->heads[device];
+            if (head && (!first || head->time_ns < window_->heads[*first]->time_ns)) first = device;
         }
         if (!first) break;
         if (auto taken = take_frame(*first); !taken) return taken;

@@ -1,7 +1,7 @@
 // The production pipeline over captures: any number of workers, stepped on one thread, in the capture's own
 // time.
 //
-// Theory of operation. The captures of all ports are merged by timestamp. Frames are collected into windows
+// Theory of operation. The captures of all devices are merged by timestamp. Frames are collected into windows
 // of at most 1 ms of capture time; a frame goes to the worker whose queue a NIC with RSS would have chosen
 // (software Toeplitz, drivers/ rss.h). At the end of a window the workers run one after the other, each over
 // its own frames in bursts, all with the window's time; then everything sent in that window is written out in
@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/device_ports.h"
 #include "dataplane/pipeline.h"
 #include "drivers/capture_reader.h"
 #include "drivers/capture_writer.h"
@@ -25,19 +26,20 @@
 
 namespace weir {
 
-// What stands in for a port's device. Either may be null: nothing comes in, or what goes out is counted and
-// forgotten.
-struct SimulatedPort {
+// What stands in for a device. Either capture may be null: nothing comes in, or what goes out is counted and
+// forgotten. Both hold the frames of all its ports, tagged where a port is a VLAN.
+struct SimulatedDevice {
     CaptureReader* in = nullptr;
     CaptureWriter* out = nullptr;
+    DevicePorts ports;
 };
 
 class Simulation {
   public:
-    // `world` has one PortRecord for each of `ports` and must outlive the simulation. `prepare` is called for
-    // every worker's counters before the first packet (to allocate the chunks that the world's ids need).
+    // Each PortRecord of `world` is on one of the `devices`. `world` must outlive the simulation; before
+    // run() the counters of every worker need what its ids need.
     static Result<std::unique_ptr<Simulation>> create(unsigned workers, std::uint64_t flows_per_worker,
-                                                      std::vector<SimulatedPort> ports,
+                                                      std::vector<SimulatedDevice> devices,
                                                       const ForwardingSnapshot& world);
     ~Simulation();
 
@@ -51,15 +53,15 @@ class Simulation {
     class SimulatedWorker;
     struct Window;
 
-    Simulation(unsigned workers, std::vector<SimulatedPort> ports, const ForwardingSnapshot& world);
+    Simulation(unsigned workers, std::vector<SimulatedDevice> devices, const ForwardingSnapshot& world);
 
     Result<void> read_heads();
-    Result<void> take_frame(std::size_t port);
+    Result<void> take_frame(std::size_t device);
     void open_window(std::uint64_t now_ns);
     void run_window();
 
     const ForwardingSnapshot& world_;
-    std::vector<SimulatedPort> ports_;
+    std::vector<SimulatedDevice> devices_;
     RetaTable reta_;
     rte_mempool* pool_ = nullptr;
     std::vector<std::unique_ptr<SimulatedWorker>> workers_;

@@ -3,7 +3,10 @@
 #include <rte_cycles.h>
 #include <rte_pause.h>
 
+#include <algorithm>
+
 #include "dataplane/stages/receive.h"
+#include "dataplane/stages/untag.h"
 
 namespace weir {
 
@@ -24,34 +27,50 @@ class TickClock {
 constexpr std::uint32_t kSweepWhenBusy = 1, kSweepWhenIdle = 64;  // buckets a loop
 constexpr std::uint32_t kDrainLoops = 2 * 1024 / kBurstSize;      // bursts a queue: twice its descriptors
 
-std::unique_ptr<Idle> make_idle(const WorkerSpec& spec) {
-    if (!spec.sleeps_when_idle) return nullptr;
-    std::vector<RxQueue> interrupting;
-    if (spec.rx_interrupts)
-        for (const WorkerQueues& queues : spec.queues) interrupting.push_back(queues.rx);
-    return std::make_unique<Idle>(interrupting, *spec.counters);
-}
-
 }  // namespace
 
 Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
     : counters_(*spec.counters),
       pipeline_(spec.flow_memory, spec.flow_hash_key, counters_),
-      queues_(spec.queues),
       published_(published),
-      id_(spec.id),
-      idle_(make_idle(spec)) {}
+      id_(spec.id) {
+    for (std::size_t port = 0; port < spec.queues.size(); ++port)
+        add_port(static_cast<PortId>(port), spec.queues[port]);
+    if (!spec.sleeps_when_idle) return;
+    std::vector<RxQueue> interrupting;
+    if (spec.rx_interrupts)
+        for (const PolledQueue& polled : polled_) interrupting.push_back(polled.rx);
+    idle_ = std::make_unique<Idle>(interrupting, counters_);
+}
+
+// Polls a device once, however many ports lie on it.
+void Worker::add_port(PortId port, const WorkerQueues& queues) {
+    tx_.push_back(queues.tx);
+    const auto same = std::find_if(polled_.begin(), polled_.end(), [&](const PolledQueue& polled) {
+        return polled.rx.ethdev == queues.rx.ethdev;
+    });
+    PolledQueue& polled = same != polled_.end() ? *same : polled_.emplace_back(queues.rx, DevicePorts());
+    polled.ports.add(port, queues.vlan);
+}
+
+[[gnu::always_inline]] inline void Worker::run(Burst& burst, const ForwardingSnapshot& world,
+                                               Tick now) noexcept {
+    pipeline_.run(burst, world, now);
+    pipeline_.flush(world, [this](PortId egress) -> TxQueue& { return tx_[index(egress)]; });
+}
 
 // One burst from each queue. True if any packet came.
 bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
     bool busy = false;
-    for (std::size_t port = 0; port < queues_.size(); ++port) {
-        Burst burst(static_cast<PortId>(port));
-        receive(burst, queues_[port].rx);
+    for (const PolledQueue& polled : polled_) {
+        Burst burst(polled.ports.first());
+        receive(burst, polled.rx);
         if (burst.size == 0) continue;
         busy = true;
-        pipeline_.run(burst, world, now);
-        pipeline_.flush(world, [this](PortId egress) -> TxQueue& { return queues_[index(egress)].tx; });
+        if (!polled.ports.has_vlans()) [[likely]]
+            run(burst, world, now);
+        else
+            untag(burst, polled.ports, counters_, [&](Burst& of_port) { run(of_port, world, now); });
     }
     return busy;
 }

@@ -15,6 +15,7 @@
 #include <span>
 #include <vector>
 
+#include "dataplane/device_ports.h"
 #include "dataplane/idle.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/published.h"
@@ -25,10 +26,11 @@ namespace weir {
 
 using PublishedSnapshot = Published<ForwardingSnapshot>;
 
-// A worker's share of one port.
+// A worker's share of one port. Ports of one device have the same queues and differ in their tags.
 struct WorkerQueues {
     RxQueue rx;
     TxQueue tx;
+    VlanTags vlan{};
 };
 
 struct WorkerSpec {
@@ -60,12 +62,21 @@ class Worker {
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return pipeline_.flows().capacity(); }
 
   private:
+    // A receive queue, and whose frames come by it.
+    struct PolledQueue {
+        RxQueue rx;
+        DevicePorts ports;
+    };
+
+    void add_port(PortId port, const WorkerQueues& queues);
     bool poll(const ForwardingSnapshot& world, Tick now) noexcept;
+    void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
     void drain(const ForwardingSnapshot& world, Tick now) noexcept;
 
     WorkerCounters& counters_;
     Pipeline pipeline_;
-    std::vector<WorkerQueues> queues_;
+    std::vector<PolledQueue> polled_;
+    std::vector<TxQueue> tx_;  // by PortId
     const PublishedSnapshot& published_;
     std::uint32_t id_;
     std::unique_ptr<Idle> idle_;  // null: it polls

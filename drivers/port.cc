@@ -99,6 +99,7 @@ Port::Port(Port&& other) noexcept
       ethdev_(other.ethdev_),
       owned_(other.owned_),
       open_(std::exchange(other.open_, false)),
+      carries_device_(other.carries_device_),
       started_(other.started_),
       promiscuous_(other.promiscuous_),
       driver_(std::move(other.driver_)),
@@ -131,9 +132,10 @@ Result<Port> Port::open(const PortSpec& spec, MbufPools& pools) {
         error.message = "port " + spec.name + ": " + error.message;
         return error;
     };
-    const auto device = parse_device(spec.device, spec.queues, spec.mtu);
+    const std::uint16_t mtu = std::max(spec.mtu, spec.device_mtu);
+    const auto device = parse_device(spec.device, spec.queues, mtu);
     if (!device) return tl::make_unexpected(named(device.error()));
-    if (const auto checked = check_device(*device, spec.queues, spec.mtu); !checked)
+    if (const auto checked = check_device(*device, spec.queues, mtu); !checked)
         return tl::make_unexpected(named(checked.error()));
     const auto probed = probe(spec, *device);
     if (!probed) return tl::make_unexpected(probed.error());
@@ -149,6 +151,21 @@ Result<Port> Port::open(const PortSpec& spec, MbufPools& pools) {
 
 Result<Port> Port::adopt(std::uint16_t ethdev, const PortSpec& spec, MbufPools& pools) {
     return set_up(Port(spec, ethdev, false), nullptr, pools);
+}
+
+Port Port::on_device_of(const Port& carrier, const PortSpec& spec) {
+    Port port(spec, carrier.ethdev_, false);
+    port.open_ = false;  // nor does it close
+    port.carries_device_ = false;
+    port.driver_ = carrier.driver_;
+    port.kernel_interface_ = carrier.kernel_interface_;
+    port.mac_ = carrier.mac_;
+    port.rss_ = carrier.rss_;
+    port.can_send_chains_ = carrier.can_send_chains_;
+    port.may_receive_chains_ = carrier.may_receive_chains_;
+    port.checks_ipv4_checksums_ = carrier.checks_ipv4_checksums_;
+    port.pool_ = carrier.pool_;
+    return port;
 }
 
 Result<Port> Port::set_up(Port port, const DeviceName* device, MbufPools& pools) {

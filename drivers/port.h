@@ -1,4 +1,5 @@
-// A port: a DPDK ethdev, configured, started, with one receive and one transmit queue per worker.
+// A port: a DPDK ethdev, configured, started, with one receive and one transmit queue per worker; or one more
+// VLAN of such a device.
 //
 // open() and adopt() run on the main thread (ENA's watchdog timer lands on the lcore that starts the port,
 // and rte_timer_manage() must run there). Statistics: control core only, about once a second: a device may
@@ -47,6 +48,10 @@ class Port {
     static Result<Port> open(const PortSpec& spec, MbufPools& pools);
     // The same for an ethdev that exists already (rte_eth_from_rings); spec.device is not looked at.
     static Result<Port> adopt(std::uint16_t ethdev, const PortSpec& spec, MbufPools& pools);
+    // Another VLAN of the device that `carrier` has opened: index, name and mtu are its own, all else is the
+    // carrier's, which must outlive its use. Opens nothing and closes nothing. One worker takes the same
+    // queue of each.
+    static Port on_device_of(const Port& carrier, const PortSpec& spec);
 
     Port(Port&& other) noexcept;
     Port& operator=(Port&&) = delete;
@@ -58,6 +63,8 @@ class Port {
     [[nodiscard]] std::uint16_t ethdev() const noexcept { return ethdev_; }
     [[nodiscard]] const MacBytes& mac() const noexcept { return mac_; }
     [[nodiscard]] std::uint16_t mtu() const noexcept { return spec_.mtu; }
+    // False for all ports of a device but the one that has opened it.
+    [[nodiscard]] bool carries_device() const noexcept { return carries_device_; }
     [[nodiscard]] std::uint16_t queues() const noexcept { return spec_.queues; }
     [[nodiscard]] const RssInfo& rss() const noexcept { return rss_; }
     [[nodiscard]] const std::string& driver() const noexcept { return driver_; }  // "net_ena"
@@ -97,6 +104,7 @@ class Port {
     std::uint16_t ethdev_;
     bool owned_;  // this object probed the device and removes it
     bool open_ = true;
+    bool carries_device_ = true;
     bool started_ = false;
     bool promiscuous_ = false;
     std::string driver_;

@@ -123,7 +123,7 @@ Result<void> PortSetup::check_queues() const {
 }
 
 Result<void> PortSetup::choose_pool(const DeviceName* device) {
-    const unsigned frame = port_.mtu() + kEthernetAndTags;
+    const unsigned frame = mtu() + kEthernetAndTags;
     const bool scatters =
         (info_.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER) != 0 || traits_->chains_unasked;
     unsigned room = kFrameRoom;
@@ -145,11 +145,11 @@ Result<void> PortSetup::choose_pool(const DeviceName* device) {
 rte_eth_conf PortSetup::wanted_configuration() {
     rte_eth_conf conf{};
     const bool hides_mtu = traits_->hides_its_mtu;
-    conf.rxmode.mtu = hides_mtu ? std::min<std::uint16_t>(port_.mtu(), RTE_ETHER_MTU) : port_.mtu();
+    conf.rxmode.mtu = hides_mtu ? std::min<std::uint16_t>(mtu(), RTE_ETHER_MTU) : mtu_with_tags();
     const std::uint64_t can_receive = info_.rx_offload_capa;
     conf.rxmode.offloads = can_receive & (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_RSS_HASH);
     // Only where needed: scattering takes many NICs off their vectorised path.
-    if (port_.mtu() + kEthernetAndTags > kFrameRoom)
+    if (mtu() + kEthernetAndTags > kFrameRoom)
         conf.rxmode.offloads |= can_receive & RTE_ETH_RX_OFFLOAD_SCATTER;
     port_.checks_ipv4_checksums_ = (can_receive & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) != 0;
 
@@ -176,8 +176,8 @@ rte_eth_conf PortSetup::wanted_configuration() {
 Result<void> PortSetup::configure() {
     const rte_eth_conf conf = wanted_configuration();
     const int code = rte_eth_dev_configure(port_.ethdev(), port_.queues(), port_.queues(), &conf);
-    if (code == -EINVAL && port_.mtu() > RTE_ETHER_MTU)
-        return refuse(port_.driver() + " does not carry an mtu of " + std::to_string(port_.mtu()) +
+    if (code == -EINVAL && mtu_with_tags() > RTE_ETHER_MTU)
+        return refuse(port_.driver() + " does not carry an mtu of " + mtu_text() +
                       " (it takes frames of up to " + std::to_string(info_.max_rx_pktlen) +
                       " bytes): lower the mtu");
     if (code != 0) return fail("the device refuses its configuration", code);
@@ -203,26 +203,29 @@ Result<void> PortSetup::set_mtu(const DeviceName* device) {
     if (traits_->hides_its_mtu && device != nullptr) {
         const std::string interface = device->argument("iface");
         const unsigned kernel = interface_mtu(interface);
-        if (kernel < port_.mtu() && !set_interface_mtu(interface, port_.mtu()))
+        // Beside its MTU the kernel carries one tag, of 802.1Q (packet_extra_vlan_len_allowed).
+        const std::uint16_t wanted = port_.spec_.tag_bytes <= RTE_VLAN_HLEN ? mtu() : mtu_with_tags();
+        if (kernel < wanted && !set_interface_mtu(interface, wanted))
             return refuse(interface + " has an MTU of " + std::to_string(kernel) + " and refuses " +
-                          std::to_string(port_.mtu()) + ": lower the port's mtu");
+                          std::to_string(wanted) + ": lower the port's mtu");
         if (kernel + kEthernetAndTags > af_packet_frame_bytes(*device))
             note(interface + " accepts frames of an MTU of " + std::to_string(kernel) +
                  ", and those longer than " + std::to_string(af_packet_frame_bytes(*device)) +
-                 " bytes arrive cut: `ip link set " + interface + " mtu " + std::to_string(port_.mtu()) +
+                 " bytes arrive cut: `ip link set " + interface + " mtu " + std::to_string(mtu()) +
                  "`, or a larger framesz in the device");
         return {};
     }
-    mtu_code_ = rte_eth_dev_set_mtu(port_.ethdev(), port_.mtu());
+    mtu_code_ = rte_eth_dev_set_mtu(port_.ethdev(), mtu_with_tags());
     return {};
 }
 
 // Some drivers take an MTU only while stopped; a bond only once it runs, because it configures its members
 // then.
 Result<void> PortSetup::retry_mtu() {
-    if (mtu_code_ != 0 && mtu_code_ != -ENOTSUP) mtu_code_ = rte_eth_dev_set_mtu(port_.ethdev(), port_.mtu());
+    if (mtu_code_ != 0 && mtu_code_ != -ENOTSUP)
+        mtu_code_ = rte_eth_dev_set_mtu(port_.ethdev(), mtu_with_tags());
     if (mtu_code_ == 0 || mtu_code_ == -ENOTSUP) return {};
-    return refuse(port_.driver() + " does not take an mtu of " + std::to_string(port_.mtu()) + " (" +
+    return refuse(port_.driver() + " does not take an mtu of " + mtu_text() + " (" +
                   rte_strerror(-mtu_code_) + "): lower the mtu");
 }
 

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "ctrl/config/devices.h"
 #include "ctrl/offline_world.h"
 #include "ctrl/replay_report.h"
 #include "dataplane/simulation.h"
@@ -21,24 +22,31 @@ namespace weir {
 
 namespace {
 
-// The captures that stand in for one port's device.
-struct PortCaptures {
+// The captures that stand in for one device: the frames of all its ports, tagged where those are VLANs.
+struct DeviceCaptures {
     std::optional<CaptureReader> in;
     std::optional<CaptureWriter> out;
 };
 
-struct PortFile {
-    std::size_t port;
+struct DeviceFile {
+    std::size_t device;  // index of devices_of()
     std::string file;
 };
 
-Result<PortFile> parse_port_file(const Config& config, const std::string& option, const std::string& text) {
+std::size_t device_index(const Config& config, std::size_t port) {
+    const std::vector<DeviceConfig> devices = devices_of(config);
+    return static_cast<std::size_t>(&device_of(devices, port) - devices.data());
+}
+
+// Any of a device's ports names it.
+Result<DeviceFile> parse_port_file(const Config& config, const std::string& option, const std::string& text) {
     const auto equals = text.find('=');
     if (equals == std::string::npos || equals + 1 == text.size())
         return operator_error(fmt::format("{} {}: write PORT=FILE", option, text));
     std::string known;
     for (std::size_t i = 0; i < config.ports.size(); ++i) {
-        if (config.ports[i].name == text.substr(0, equals)) return PortFile{i, text.substr(equals + 1)};
+        if (config.ports[i].name == text.substr(0, equals))
+            return DeviceFile{device_index(config, i), text.substr(equals + 1)};
         known += (i == 0 ? "" : ", ") + config.ports[i].name;
     }
     return operator_error(
@@ -68,36 +76,58 @@ Result<void> check_outputs(const ReplayRequest& request) {
     return {};
 }
 
+// What stands behind "has a capture already".
+std::string ports_of(const Config& config, std::size_t device) {
+    const std::vector<std::size_t> ports = devices_of(config)[device].ports;
+    if (ports.size() == 1) return "the port";
+    std::string names;
+    for (const std::size_t port : ports) names += (names.empty() ? "" : ", ") + config.ports[port].name;
+    return fmt::format("the device of ports {}, one for all its VLANs,", names);
+}
+
 Result<void> open_captures(const Config& config, const ReplayRequest& request,
-                           std::vector<PortCaptures>& captures) {
+                           std::vector<DeviceCaptures>& captures) {
     for (const std::string& text : request.inputs) {
         const auto named = parse_port_file(config, "--in", text);
         if (!named) return tl::make_unexpected(named.error());
-        if (captures[named->port].in)
-            return operator_error(fmt::format("--in {}: the port has a capture already", text));
+        if (captures[named->device].in)
+            return operator_error(
+                fmt::format("--in {}: {} has a capture already", text, ports_of(config, named->device)));
         auto reader = CaptureReader::open(named->file);
         if (!reader) return tl::make_unexpected(reader.error());
-        captures[named->port].in.emplace(std::move(*reader));
+        captures[named->device].in.emplace(std::move(*reader));
     }
     if (auto checked = check_outputs(request); !checked) return checked;
     for (const std::string& text : request.outputs) {
         const auto named = parse_port_file(config, "--out", text);
         if (!named) return tl::make_unexpected(named.error());
-        if (captures[named->port].out)
-            return operator_error(fmt::format("--out {}: the port has a capture already", text));
+        if (captures[named->device].out)
+            return operator_error(
+                fmt::format("--out {}: {} has a capture already", text, ports_of(config, named->device)));
         auto writer = CaptureWriter::create(named->file);
         if (!writer) return tl::make_unexpected(writer.error());
-        captures[named->port].out.emplace(std::move(*writer));
+        captures[named->device].out.emplace(std::move(*writer));
     }
     return {};
 }
 
-Result<void> close_captures(std::vector<PortCaptures>& captures) {
-    for (PortCaptures& port : captures) {
-        if (!port.out) continue;
-        if (auto closed = port.out->close(); !closed) return closed;
+Result<void> close_captures(std::vector<DeviceCaptures>& captures) {
+    for (DeviceCaptures& device : captures) {
+        if (!device.out) continue;
+        if (auto closed = device.out->close(); !closed) return closed;
     }
     return {};
+}
+
+std::vector<SimulatedDevice> simulated_devices(const Config& config, std::vector<DeviceCaptures>& captures) {
+    std::vector<SimulatedDevice> simulated;
+    for (const DeviceConfig& device : devices_of(config)) {
+        DeviceCaptures& of = captures[simulated.size()];
+        simulated.push_back({of.in ? &*of.in : nullptr, of.out ? &*of.out : nullptr, {}});
+        for (const std::size_t port : device.ports)
+            simulated.back().ports.add(static_cast<PortId>(port), config.ports[port].vlan);
+    }
+    return simulated;
 }
 
 void print_summary(const nlohmann::ordered_json& report) {
@@ -150,19 +180,16 @@ Result<void> replay(const ReplayRequest& request) {
     auto world = make_offline_world(request.config_file, request.down);
     if (!world) return tl::make_unexpected(world.error());
     const Config& config = (*world)->config;
-    std::vector<PortCaptures> captures(config.ports.size());
+    std::vector<DeviceCaptures> captures(devices_of(config).size());
     if (auto opened = open_captures(config, request, captures); !opened) return opened;
     auto report_file = open_report(request.report_file);
     if (!report_file) return tl::make_unexpected(report_file.error());
     const auto eal = start_eal();
     if (!eal) return tl::make_unexpected(eal.error());
 
-    std::vector<SimulatedPort> ports;
-    for (PortCaptures& port : captures)
-        ports.push_back({port.in ? &*port.in : nullptr, port.out ? &*port.out : nullptr});
     const unsigned workers = request.workers != 0 ? request.workers : config.dataplane.workers;
-    auto simulation =
-        Simulation::create(workers, config.dataplane.flows_per_worker, std::move(ports), *(*world)->snapshot);
+    auto simulation = Simulation::create(workers, config.dataplane.flows_per_worker,
+                                         simulated_devices(config, captures), *(*world)->snapshot);
     if (!simulation) return tl::make_unexpected(simulation.error());
     const std::vector<WorkerCounters*> counters = (*simulation)->counters();
     for (WorkerCounters* worker : counters) {

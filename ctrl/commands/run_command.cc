@@ -61,16 +61,20 @@ Result<HashKey> selection_key(const Config& config, const Notify& notify) {
 }
 
 PortStatistics statistics_of(const Port& port) {
+    PortStatistics statistics;
+    statistics.name = port.name();
+    statistics.link_up = port.link_up();
+    statistics.carries_device = port.carries_device();
+    if (!statistics.carries_device) return statistics;
     const PortStats stats = port.stats();
-    return {.name = port.name(),
-            .rx_packets = stats.rx_packets,
-            .tx_packets = stats.tx_packets,
-            .rx_bytes = stats.rx_bytes,
-            .tx_bytes = stats.tx_bytes,
-            .rx_missed = stats.rx_missed,
-            .rx_no_mbuf = stats.rx_no_mbuf,
-            .link_up = port.link_up(),
-            .nic = port.nic_counters()};
+    statistics.rx_packets = stats.rx_packets;
+    statistics.tx_packets = stats.tx_packets;
+    statistics.rx_bytes = stats.rx_bytes;
+    statistics.tx_bytes = stats.tx_bytes;
+    statistics.rx_missed = stats.rx_missed;
+    statistics.rx_no_mbuf = stats.rx_no_mbuf;
+    statistics.nic = port.nic_counters();
+    return statistics;
 }
 
 // The control core of a running appliance.

@@ -15,6 +15,7 @@
 
 #include "ctrl/config/shared_list.h"
 #include "dataplane/net/address.h"
+#include "dataplane/net/vlan_tags.h"
 #include "dataplane/tables/forwarding_mode.h"
 
 namespace weir {
@@ -70,10 +71,11 @@ struct TimeoutsConfig {
 struct PortConfig {
     SourceLine where;
     std::string name;
-    std::string device;  // PCI address, or DPDK vdev string
+    std::string device;  // PCI address, or DPDK vdev string; shared by ports that differ in `vlan`
     std::vector<IpPrefix> addresses;
     std::optional<MacAddress> mac;  // absent: the device's own
     std::uint16_t mtu = 1500;
+    VlanTags vlan;
     KeyLines keys;
     bool operator==(const PortConfig&) const = default;
 };

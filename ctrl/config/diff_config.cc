@@ -27,6 +27,7 @@ std::string shown(Duration duration) { return to_text(duration); }
 std::string shown(const IpAddress& address) { return to_text(address); }
 std::string shown(const IpPrefix& prefix) { return to_text(prefix); }
 std::string shown(const MacAddress& mac) { return to_text(mac); }
+std::string shown(VlanTags vlan) { return to_text(vlan); }
 std::string shown(const std::vector<PortRange>& ports) { return to_text(ports); }
 template <class T>
 std::string shown(const std::optional<T>& value) {
@@ -97,6 +98,7 @@ void diff_ports(const std::vector<PortConfig>& before, const std::vector<PortCon
             compare(to, what + "addresses", a.addresses, b.addresses);
             compare(to, what + "mac", a.mac, b.mac);
             compare(to, what + "mtu", a.mtu, b.mtu);
+            compare(to, what + "vlan", a.vlan, b.vlan);
         });
     Sentences old_order, new_order;
     for (const PortConfig& port : before) old_order.push_back(port.name);

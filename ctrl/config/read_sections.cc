@@ -170,6 +170,21 @@ void read_port_addresses(GroupReader& group, PortConfig& port) {
                                              kMaxPortAddresses));
 }
 
+// An id, or the two of 802.1ad.
+void read_vlan(GroupReader& group, VlanTags& vlan) {
+    const libconfig::Setting* setting = group.find("vlan");
+    if (setting == nullptr) return;
+    if (!setting->isArray() && !setting->isList()) return group.read("vlan", {0, kMaxVlanId}, vlan.outer);
+    const auto ids = group.integers("vlan", {kMinVlanId, kMaxVlanId});
+    if (setting->getLength() != 2)
+        group.error("vlan",
+                    fmt::format("has {} ids in brackets; allowed: one without, as in 100, or two, the "
+                                "outer one first, as in [ 100, 10 ]",
+                                setting->getLength()));
+    else if (ids.size() == 2)
+        vlan = {static_cast<std::uint16_t>(ids[0]), static_cast<std::uint16_t>(ids[1])};
+}
+
 }  // namespace
 
 void read_ports(GroupReader& root, Config& config) {
@@ -182,9 +197,7 @@ void read_ports(GroupReader& root, Config& config) {
         read_port_addresses(group, port);
         read_mac(group, "mac", port.mac);
         group.read("mtu", {kMinMtu, kMaxMtu}, port.mtu);
-        int vlan = 0;
-        group.read("vlan", {0, 4'094}, vlan);
-        if (vlan != 0) group.error("vlan", fmt::format("is {}: VLANs are not built yet; allowed: 0", vlan));
+        read_vlan(group, port.vlan);
         group.not_built("host_interface", "remove it and list next hops in neighbors and routes");
         group.not_built("snat", "remove it: it serves mode nat, which is not built either");
         port.keys = group.key_lines();

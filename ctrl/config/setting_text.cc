@@ -146,6 +146,11 @@ std::string to_text(Duration duration) {
     return fmt::format("{}{}", ms / best->factor, ms == 0 ? "s" : best->name);
 }
 
+std::string to_text(VlanTags vlan) {
+    return vlan.inner == 0 ? fmt::format("{}", vlan.outer)
+                           : fmt::format("[ {}, {} ]", vlan.outer, vlan.inner);
+}
+
 std::string to_text(const std::vector<PortRange>& ports) {
     std::string text;
     for (const PortRange& range : ports) {

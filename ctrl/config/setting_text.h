@@ -25,6 +25,8 @@ namespace weir {
 [[nodiscard]] Result<std::string> check_name(std::string_view text);
 // "10s", "500ms": the largest unit that divides.
 [[nodiscard]] std::string to_text(Duration duration);
+// "0", "100", "[ 100, 10 ]"
+[[nodiscard]] std::string to_text(VlanTags vlan);
 // "80,443,8000-8099", "any"
 [[nodiscard]] std::string to_text(const std::vector<PortRange>& ports);
 

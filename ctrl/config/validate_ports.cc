@@ -1,8 +1,9 @@
 // ports, neighbors, routes.
 #include <algorithm>
-#include <cctype>
 
 #include "ctrl/config/config_limits.h"
+#include "ctrl/config/devices.h"
+#include "ctrl/config/setting_text.h"
 #include "ctrl/config/validate_rules.h"
 #include "dataplane/ids.h"
 #include "dataplane/net/address_text.h"
@@ -12,14 +13,7 @@ namespace {
 
 std::string name_of(const PortConfig& port) { return fmt::format("port {}", in_quotes(port.name)); }
 
-// "net_null0,size=64" and "net_null0" are one device, and so are "00:06.0" and "0000:00:06.0".
-std::string device_name(const PortConfig& port) {
-    std::string name = port.device.substr(0, port.device.find(','));
-    if (name.size() == 7 && name[2] == ':' && name[5] == '.') name.insert(0, "0000:");
-    if (name.size() == 12 && name[4] == ':')
-        std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
-    return name;
-}
+std::string line_of(const PortConfig& port) { return fmt::format("{}:{}", port.where.file, port.where.line); }
 
 // Two packet sockets on one kernel interface would both receive every frame. Empty: the port has none.
 std::string kernel_interface(const PortConfig& port) {
@@ -29,15 +23,45 @@ std::string kernel_interface(const PortConfig& port) {
     return port.device.substr(begin, port.device.find(',', begin) - begin);
 }
 
-void check_own_device(CheckContext& check, const PortConfig& port, const char* kind,
-                      const std::string& device, std::map<std::string, const PortConfig*>& seen) {
-    if (device.empty()) return;
-    const auto [first, is_new] = seen.emplace(device, &port);
-    if (is_new || first->second == &port) return;
-    check.error(port, "device",
-                fmt::format("{}: {} {} already serves {} ({}:{}); each port needs its own", name_of(port),
-                            kind, in_quotes(device), name_of(*first->second), first->second->where.file,
-                            first->second->where.line));
+void check_own_interface(CheckContext& check, const PortConfig& port,
+                         std::map<std::string, const PortConfig*>& seen) {
+    const std::string interface = kernel_interface(port);
+    if (interface.empty()) return;
+    const auto [first, is_new] = seen.emplace(interface, &port);
+    if (!is_new)
+        check.error(
+            port, "device",
+            fmt::format("{}: interface {} already serves {} ({}); each device needs its own", name_of(port),
+                        in_quotes(interface), name_of(*first->second), line_of(*first->second)));
+}
+
+// `others`: the ports before this one on its device. They have VLANs of their own, and else it is one device.
+void check_shared_device(CheckContext& check, const PortConfig& port,
+                         const std::vector<const PortConfig*>& others) {
+    const auto same =
+        std::ranges::find_if(others, [&](const PortConfig* other) { return other->vlan == port.vlan; });
+    if (same != others.end())
+        return check.error(
+            port, "device",
+            fmt::format("{}: {} {} already serves {} ({}); each port needs its own device, or a vlan of it",
+                        name_of(port),
+                        port.vlan.any() ? fmt::format("vlan {} of device", to_text(port.vlan)) : "device",
+                        in_quotes(device_name(port)), name_of(**same), line_of(**same)));
+    const auto arguments = [](const PortConfig& of) {
+        return of.device.substr(std::min(of.device.find(','), of.device.size()));
+    };
+    if (const PortConfig& first = *others.front(); arguments(port) != arguments(first))
+        check.error(
+            port, "device",
+            fmt::format("{}: device {} has other arguments at {} ({}); ports of one device name it alike",
+                        name_of(port), in_quotes(device_name(port)), name_of(first), line_of(first)));
+    const auto other = std::ranges::find_if(
+        others, [&](const PortConfig* with) { return with->mac && port.mac && *with->mac != *port.mac; });
+    if (other != others.end())
+        check.error(port, "mac",
+                    fmt::format("{}: mac {} is not that of {} on the same device ({}); allowed: {}, or none",
+                                name_of(port), to_text(*port.mac), name_of(**other), line_of(**other),
+                                to_text(*(*other)->mac)));
 }
 
 void check_port_addresses(CheckContext& check, const PortConfig& port,
@@ -75,13 +99,16 @@ void check_ports(CheckContext& check) {
         check.error(check.config, "ports",
                     fmt::format("{} ports; allowed: at most {}", ports.size(), kMaxPorts));
     check.unique_names(ports, "port", "");
-    std::map<std::string, const PortConfig*> devices, interfaces;
+    std::map<std::string, std::vector<const PortConfig*>> devices;
+    std::map<std::string, const PortConfig*> interfaces;
     std::map<IpAddress, const PortConfig*> addresses;
     for (const PortConfig& port : ports) {
-        const std::string device = device_name(port);
-        const bool own = !devices.contains(device);
-        check_own_device(check, port, "device", device, devices);
-        if (own) check_own_device(check, port, "interface", kernel_interface(port), interfaces);
+        auto& on_device = devices[device_name(port)];
+        if (on_device.empty())
+            check_own_interface(check, port, interfaces);
+        else if (!port.device.empty())
+            check_shared_device(check, port, on_device);
+        on_device.push_back(&port);
         check_port_addresses(check, port, addresses);
     }
 }

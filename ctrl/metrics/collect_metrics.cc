@@ -81,6 +81,9 @@ void add_ports(const MetricsInput& input, Families& families) {
     const auto by_port = [](FamilyBuilder& family, const Port& port, double value) {
         family.add({{"port", port.name}}, value);
     };
+    const auto by_carrier = [&](FamilyBuilder& family, const Port& port, double value) {
+        if (port.carries_device) by_port(family, port, value);
+    };
     add_table<Port>(
         families, FamilyBuilder::counter,
         {{"port_rx_packets_total", "Packets received.", [](const Port& p) { return number(p.rx_packets); }},
@@ -92,7 +95,7 @@ void add_ports(const MetricsInput& input, Families& families) {
           [](const Port& p) { return number(p.rx_missed); }},
          {"port_rx_no_mbuf_total", "Packets that the device dropped for want of a packet buffer.",
           [](const Port& p) { return number(p.rx_no_mbuf); }}},
-        input.ports, by_port);
+        input.ports, by_carrier);
     add_table<Port>(
         families, FamilyBuilder::gauge,
         {{"port_link_up", "1 if the link is up.", [](const Port& p) { return p.link_up ? 1.0 : 0.0; }}},

@@ -57,6 +57,8 @@ struct ReloadStats {
 // One port's counters as the device gives them.
 struct PortStatistics {
     std::string name;
+    // The device's numbers stand under its first port. For its other VLANs only link_up is true.
+    bool carries_device = true;
     std::uint64_t rx_packets = 0, tx_packets = 0, rx_bytes = 0, tx_bytes = 0;
     std::uint64_t rx_missed = 0, rx_no_mbuf = 0;
     bool link_up = false;

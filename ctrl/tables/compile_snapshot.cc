@@ -351,6 +351,7 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
         record.mac = world_.ports[i].mac;
         record.any_destination_mac = world_.ports[i].any_destination_mac;
         record.can_send_chains = world_.ports[i].can_send_chains;
+        record.vlan = world_.ports[i].vlan;
         record.mtu = world_.ports[i].mtu;
         for (const IpPrefix& prefix : config_.ports[i].addresses) record.addresses.push_back(prefix.address);
         snapshot->ports.push_back(std::move(record));

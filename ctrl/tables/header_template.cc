@@ -108,8 +108,10 @@ BackendRecord make_backend_record(const BackendInput& input, ForwardingMode mode
     record.path = path_of(record.mode, input.address.family());
     record.egress = input.hop.port;
     write_header(input, port, record);
+    const std::size_t headers = record.header_length;
+    record.header_length = static_cast<std::uint8_t>(headers + port.vlan.bytes());
     if (!record.resolved) return record;
-    const std::size_t tunnel = record.header_length - sizeof(EthernetHeader);
+    const std::size_t tunnel = headers - sizeof(EthernetHeader);
     record.max_packet_length = static_cast<std::uint16_t>(port.mtu - std::min<std::size_t>(port.mtu, tunnel));
     return record;
 }

@@ -33,6 +33,7 @@ struct PortFacts {
     std::uint16_t mtu = 1500;
     bool any_destination_mac = false;  // replay of a port whose device's MAC nobody knows
     bool can_send_chains = true;       // the device takes frames of several mbufs
+    VlanTags vlan{};
     friend bool operator==(const PortFacts&, const PortFacts&) = default;
 };
 

@@ -9,8 +9,8 @@
 
 namespace weir {
 
-// By PortId. A port without a configured `mac` takes frames for any unicast MAC, because the captured
-// device's is not known, and sends from 02:77:65:69:72:NN; `assumptions` gets a sentence for it.
+// By PortId. A port whose device has no configured `mac` takes frames for any unicast MAC, because the
+// captured device's is not known, and sends from 02:77:65:69:72:NN; `assumptions` gets a sentence for it.
 [[nodiscard]] std::vector<PortFacts> offline_port_facts(const Config& config,
                                                         std::vector<std::string>& assumptions);
 

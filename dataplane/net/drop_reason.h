@@ -17,7 +17,7 @@ namespace weir {
     X(runt_frame, "shorter than an Ethernet header")                                                      \
     X(not_our_mac, "unicast to a MAC address that is not the port's, or IP in a link-layer broadcast")    \
     X(bad_source_mac, "multicast or zero source MAC address")                                             \
-    X(vlan_tag, "VLAN tag that the port is not configured for")                                           \
+    X(vlan_tag, "VLAN tags, or none, that no port of the device is configured for")                       \
     X(unknown_ethertype, "neither IPv4, IPv6 nor ARP")                                                    \
     X(segmented, "headers split over mbuf segments, or a chain that the device cannot send")              \
     X(arp_malformed, "ARP that is not Ethernet and IPv4, too short or inconsistent")                      \

@@ -26,6 +26,15 @@ struct EthernetHeader {
 };
 static_assert(sizeof(EthernetHeader) == 14);
 
+// IEEE 802.1Q 9.6, between the source MAC and the EtherType
+struct VlanTag {
+    Be16 type;     // EtherType::vlan or qinq
+    Be16 control;  // priority 3 bits, drop eligible 1, VLAN id 12
+
+    static constexpr std::uint16_t kIdMask = 0x0fff;
+};
+static_assert(sizeof(VlanTag) == 4);
+
 // RFC 791 3.1
 struct Ipv4Header {
     std::uint8_t version_ihl;

@@ -1,12 +1,14 @@
 // parse: Ethernet and IP header of a packet.
 //
 // Exits: an IPv4 or IPv6 packet with a good header, for one of our MACs (ip_length is set), a member of
-// burst.local (ARP, and IPv6 to a multicast MAC, which can only be neighbour discovery), or a drop.
+// burst.local (ARP, and IPv6 to a multicast MAC, which can only be neighbour discovery), or a drop. A
+// priority tag is taken off; a frame of a VLAN has lost its tags in untag, or is not for this port.
 #pragma once
 
 #include "dataplane/burst.h"
 #include "dataplane/packet.h"
 #include "dataplane/tables/forwarding_snapshot.h"
+#include "dataplane/vlan_frame.h"
 
 namespace weir {
 
@@ -14,9 +16,12 @@ enum class Parsed : std::uint8_t { ipv4, ipv6, done };
 
 namespace detail {
 
-// A VLAN tag that the device took off the frame (net_af_packet does) counts like one in the frame.
-inline bool has_stripped_tag(const rte_mbuf* packet) noexcept {
-    return (packet->ol_flags & (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_QINQ_STRIPPED)) != 0;
+// True where the frame, tagged, now is untagged: its tag had a priority only.
+[[gnu::cold]] inline bool take_priority_tag(rte_mbuf* packet) noexcept {
+    const FrameTags tags = read_tags(packet);
+    if (tags.reason != kNotDropped || tags.ids.any()) return false;
+    remove_tags(packet, tags.bytes);
+    return true;
 }
 
 // The device has verified the IPv4 header's checksum.
@@ -55,8 +60,7 @@ inline Parsed parse_other_frame(Burst& burst, std::uint32_t i, bool ours) noexce
             break;
         case EtherType::vlan:
         case EtherType::qinq:
-            reason = DropReason::vlan_tag;
-            break;
+            break;  // parse has seen to them
     }
     if (reason == kNotDropped)
         burst.local.push(i);
@@ -76,11 +80,11 @@ inline Parsed parse(Burst& burst, std::uint32_t i, const PortRecord& port) noexc
     if (packet->data_len < sizeof(EthernetHeader)) [[unlikely]]
         return reject(packet->pkt_len < sizeof(EthernetHeader) ? DropReason::runt_frame
                                                                : DropReason::segmented);
+    if (has_tag(packet) && !detail::take_priority_tag(packet)) [[unlikely]]
+        return reject(DropReason::vlan_tag);
     const auto& ethernet = header_at<EthernetHeader>(frame_start(packet));
     if (ethernet.source.is_multicast() || ethernet.source.is_zero()) [[unlikely]]
         return reject(DropReason::bad_source_mac);
-    if (detail::has_stripped_tag(packet)) [[unlikely]]
-        return reject(DropReason::vlan_tag);
 
     const bool ours = ethernet.destination == port.mac ||
                       (port.any_destination_mac && !ethernet.destination.is_multicast());

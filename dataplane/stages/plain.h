@@ -82,7 +82,7 @@ class PlainContext {
             return false;
         if (((detail::load64(frame) << 16) & mac_mask_) != mac_) [[unlikely]]
             return false;
-        if (detail::has_stripped_tag(packet)) [[unlikely]]
+        if (has_stripped_tag(packet)) [[unlikely]]
             return false;
         return take_ip(burst, i, packet, F{});
     }

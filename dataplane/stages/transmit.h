@@ -13,6 +13,7 @@
 
 #include "dataplane/burst.h"
 #include "dataplane/state/worker_counters.h"
+#include "dataplane/vlan_frame.h"
 
 namespace weir {
 
@@ -30,6 +31,8 @@ class alignas(64) TxBuffer {
         packets_[count_++] = packet;
     }
     [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+    // Before flush(), where the port is a VLAN.
+    void tag(VlanTags tags) noexcept { put_tags(std::span(packets_.data(), count_), tags); }
 
     // Gives the frames to `wire` (a TxQueue, or the capture of a replay); what it refuses is the drop
     // tx_full. Forwarded and answered are counted here, when the device has the frame.

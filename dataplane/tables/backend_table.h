@@ -38,8 +38,10 @@ struct alignas(64) BackendRecord {
     ForwardingMode mode{};
     RewritePath path{};
     PortId egress{};
-    bool resolved = false;           // a next hop's MAC is known
-    std::uint8_t header_length = 0;  // of `header`: Ethernet and, if tunnelled, the outer headers
+    bool resolved = false;  // a next hop's MAC is known
+    // What must fit in front of the IP packet: `header` (Ethernet and, if tunnelled, the outer headers) and
+    // the VLAN tags of the egress port.
+    std::uint8_t header_length = 0;
     // Longest IP packet that, with the tunnel's headers, fits the egress port's MTU; 0 while not resolved.
     std::uint16_t max_packet_length = 0;
     std::uint32_t outer_sum = 0;  // one's-complement sum of the constant words of the outer checksum

@@ -13,6 +13,7 @@
 #include "dataplane/ids.h"
 #include "dataplane/net/address.h"
 #include "dataplane/net/aes_hash.h"
+#include "dataplane/net/vlan_tags.h"
 #include "dataplane/state/flow_state.h"
 #include "dataplane/tables/backend_table.h"
 #include "dataplane/tables/maglev_table.h"
@@ -42,6 +43,7 @@ struct PortRecord {
     MacAddress mac;
     bool any_destination_mac = false;  // replay of a port whose device's MAC nobody knows
     bool can_send_chains = true;       // the device takes multi-segment mbufs
+    VlanTags vlan;                     // put in front of what is sent
     std::uint16_t mtu = 1500;
     std::vector<IpAddress> addresses;  // weir's own, answered like VIPs while there is no host interface
 };

@@ -206,7 +206,52 @@ const std::vector<BadLine> kBadLines = {
      "\"b\"; device = \"0A:06.0\"; } );",
      {"already serves port \"edge\" (bad.cfg:2)"},
      3},
-    {"vlan", 2, in_port("vlan = 7;"), {"vlan is 7", "not built yet", "allowed: 0"}},
+    {"vlan_twice",
+     2,
+     "ports = ( { name = \"edge\"; device = \"net_null0\"; vlan = 7; addresses = [ \"10.1.0.2/24\" ]; },\n{ "
+     "name = "
+     "\"b\"; device = \"net_null0\"; vlan = 7; } );",
+     {"vlan 7 of device \"net_null0\" already serves port \"edge\" (bad.cfg:2)", "a vlan of it"},
+     3},
+    {"qinq_twice",
+     2,
+     "ports = ( { name = \"edge\"; device = \"net_null0\"; vlan = [ 7, 8 ]; addresses = [ \"10.1.0.2/24\" ]; "
+     "},\n{ name = "
+     "\"b\"; device = \"net_null0\"; vlan = [ 7, 8 ]; } );",
+     {"vlan [ 7, 8 ] of device \"net_null0\" already serves"},
+     3},
+    {"untagged_twice",
+     2,
+     "ports = ( { name = \"edge\"; device = \"net_null0\"; addresses = [ \"10.1.0.2/24\" ]; },\n{ name = "
+     "\"b\"; device = \"net_null0\";  } );",
+     {"already serves"},
+     3},
+    {"vlan_with_other_arguments",
+     2,
+     "ports = ( { name = \"edge\"; device = \"net_null0\"; addresses = [ \"10.1.0.2/24\" ]; },\n{ name = "
+     "\"b\"; device = \"net_null0,size=64\"; vlan = 7; } );",
+     {"\"net_null0\" has other arguments at port \"edge\" (bad.cfg:2)", "name it alike"},
+     3},
+    {"vlan_with_other_mac",
+     2,
+     "ports = ( { name = \"edge\"; device = \"net_null0\"; mac = \"02:00:00:00:00:01\"; addresses = [ "
+     "\"10.1.0.2/24\" ]; },\n{ name = "
+     "\"b\"; device = \"net_null0\"; vlan = 7; mac = \"02:00:00:00:00:02\"; } );",
+     {"mac 02:00:00:00:00:02 is not that of port \"edge\" on the same device (bad.cfg:2)",
+      "allowed: 02:00:00:00:00:01, or none"},
+     3},
+    {"vlan_reserved", 2, in_port("vlan = 4095;"), {"vlan is 4095", "0 to 4,094"}},
+    {"vlan_negative", 2, in_port("vlan = -1;"), {"vlan is -1", "0 to 4,094"}},
+    {"vlan_as_text",
+     2,
+     in_port("vlan = \"7\";"),
+     {"vlan is the text \"7\"", "a whole number from 0 to 4,094"}},
+    {"vlan_as_group", 2, in_port("vlan = { };"), {"vlan is a group", "a whole number"}},
+    {"vlan_list_of_one", 2, in_port("vlan = [ 7 ];"), {"vlan has 1 ids in brackets", "[ 100, 10 ]"}},
+    {"vlan_list_of_three", 2, in_port("vlan = [ 7, 8, 9 ];"), {"vlan has 3 ids in brackets"}},
+    {"vlan_list_empty", 2, in_port("vlan = [ ];"), {"vlan has 0 ids in brackets"}},
+    {"vlan_outer_0", 2, in_port("vlan = [ 0, 7 ];"), {"vlan is 0", "1 to 4,094"}},
+    {"vlan_inner_4095", 2, in_port("vlan = ( 7, 4095 );"), {"vlan is 4095", "1 to 4,094"}},
     {"host_interface", 2, in_port("host_interface = \"weir0\";"), {"host_interface is not built yet"}},
     {"snat", 2, in_port("snat = { };"), {"snat is not built yet"}},
 };

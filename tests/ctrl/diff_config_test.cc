@@ -57,6 +57,11 @@ TEST(DiffConfig, NamesWhatNeedsARestart) {
                                              "port edge: addresses [10.1.0.2/24] -> [10.1.0.3/24]",
                                              "port edge: mtu 1600 -> 1700"}));
     EXPECT_TRUE(port.changes.empty());
+    Config vlan = config_with(), qinq = config_with();
+    vlan.ports[0].vlan = {100};
+    qinq.ports[0].vlan = {100, 10};
+    EXPECT_EQ(diff_config(config_with(), vlan).needs_restart, Sentences{"port edge: vlan 0 -> 100"});
+    EXPECT_EQ(diff_config(vlan, qinq).needs_restart, Sentences{"port edge: vlan 100 -> [ 100, 10 ]"});
     Config two = config_with();
     two.ports.push_back(two.ports[0]);
     two.ports[1].name = "b";

@@ -88,6 +88,19 @@ TEST(HeaderTemplate, BackendsOwnModeWins) {
     EXPECT_EQ(record.header_length, 14);
 }
 
+TEST(HeaderTemplate, VlanTagsNeedHeadroomAndTakeNothingOfTheMtu) {
+    for (const VlanTags tags : {VlanTags{100}, VlanTags{300, 10}})
+        for (const ForwardingMode mode : {ForwardingMode::dsr, ForwardingMode::ipip, ForwardingMode::gue}) {
+            PortFacts port = edge_facts()[0];
+            const BackendRecord untagged = make_backend_record(input_for("10.1.1.11"), mode, port);
+            port.vlan = tags;
+            const BackendRecord tagged = make_backend_record(input_for("10.1.1.11"), mode, port);
+            EXPECT_EQ(tagged.header, untagged.header);
+            EXPECT_EQ(tagged.header_length, untagged.header_length + tags.bytes());
+            EXPECT_EQ(tagged.max_packet_length, untagged.max_packet_length);
+        }
+}
+
 // What the rewrite stage does with outer_sum, against RFC 1071 over the finished bytes in big-endian.
 TEST(HeaderTemplate, OuterSumCompletesToTheHeadersChecksum) {
     const BackendRecord record = record_for("10.1.1.11", ForwardingMode::ipip);

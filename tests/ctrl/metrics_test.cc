@@ -31,7 +31,11 @@ class MetricsTest : public testing::Test {
         port.rx_packets = 12;
         port.link_up = true;
         port.nic = {{"bw_in_allowance_exceeded", 3}, {"rx_q0 errors", 4}};
-        input.ports = {port};
+        PortStatistics vlan = port;
+        vlan.name = "vlan";
+        vlan.carries_device = false;
+        vlan.nic.clear();
+        input.ports = {port, vlan};
     }
     static WorldOptions options() {
         WorldOptions result;
@@ -95,6 +99,9 @@ TEST_F(MetricsTest, SumsWorkersAndNamesThings) {
     EXPECT_EQ(value("weir_flow_table_capacity{worker=\"0\"}"), "1024");
     EXPECT_EQ(value("weir_port_rx_packets_total{port=\"edge\"}"), "12");
     EXPECT_EQ(value("weir_port_link_up{port=\"edge\"}"), "1");
+    EXPECT_EQ(value("weir_port_link_up{port=\"vlan\"}"), "1");
+    EXPECT_EQ(text().find("weir_port_rx_packets_total{port=\"vlan\"}"), std::string::npos)
+        << "the device's numbers stand once";
     EXPECT_EQ(value("weir_nic_bw_in_allowance_exceeded_total{port=\"edge\"}"), "3");
     EXPECT_EQ(value("weir_nic_rx_q0_errors_total{port=\"edge\"}"), "4");
     EXPECT_EQ(value("weir_config_generation"), "1");

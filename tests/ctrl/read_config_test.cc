@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "ctrl/commands/check_command.h"
+#include "ctrl/config/devices.h"
 #include "dataplane/net/address_text.h"
 #include "tests/ctrl/config_testing.h"
 
@@ -42,6 +43,31 @@ TEST(ReadConfig, GivesThePlainValue) {
     EXPECT_FALSE(config.services[0].udp);
     EXPECT_EQ(config.services[0].forwarding, ForwardingMode::dsr);
     EXPECT_EQ(config.services[0].where.line, 6u);
+}
+
+TEST(ReadConfig, TakesVlansInEveryFormAndPutsPortsOfOneDeviceTogether) {
+    const auto result = read_config_text(good_text_but(2, R"(ports = (
+        { name = "edge"; device = "0000:0a:06.0"; addresses = [ "10.1.0.2/24" ]; vlan = 0; },
+        { name = "other"; device = "net_null1"; vlan = 4094; },
+        { name = "a"; device = "0A:06.0"; vlan = 100; mtu = 1600; mac = "02:00:00:00:00:01"; },
+        { name = "b"; device = "0000:0a:06.0"; vlan = [ 100, 4094 ]; },
+        { name = "c"; device = "0000:0a:06.0"; vlan = ( 1, 100 ); } );)"),
+                                         "a.cfg");
+    ASSERT_TRUE(result.config) << all_text(result.diagnostics);
+    std::vector<VlanTags> vlans;
+    for (const PortConfig& port : result.config->ports) vlans.push_back(port.vlan);
+    EXPECT_EQ(vlans, (std::vector<VlanTags>{{}, {4094, 0}, {100, 0}, {100, 4094}, {1, 100}}));
+    const std::vector<DeviceConfig> devices = devices_of(*result.config);
+    ASSERT_EQ(devices.size(), 2u);
+    EXPECT_EQ(devices[0].ports, (std::vector<std::size_t>{0, 2, 3, 4}));
+    EXPECT_EQ(devices[0].mac, parse_mac_address("02:00:00:00:00:01"));
+    EXPECT_EQ(devices[0].mtu, 1600);
+    EXPECT_EQ(devices[0].tag_bytes, 8);
+    EXPECT_EQ(devices[1].ports, std::vector<std::size_t>{1});
+    EXPECT_FALSE(devices[1].mac);
+    EXPECT_EQ(devices[1].tag_bytes, 4);
+    EXPECT_EQ(&device_of(devices, 3), &devices[0]);
+    EXPECT_EQ(&device_of(devices, 1), &devices[1]);
 }
 
 TEST(ReadConfig, TakesPortsInEveryForm) {

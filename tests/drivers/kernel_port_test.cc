@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 
+#include "dataplane/vlan_frame.h"
 #include "tests/drivers/eal_fixture.h"
 #include "tests/support/raw_socket.h"
 
@@ -184,6 +186,42 @@ TEST_F(KernelPortTest, an_mtu_above_the_interfaces_is_set_there) {
     const auto port = Port::open(wanted, pools_);
     ASSERT_TRUE(port) << port.error().message;
     EXPECT_EQ(ask("wire0", SIOCGIFMTU).ifr_mtu, 3'000);
+}
+
+// The kernel takes the outer tag off before AF_PACKET sees the frame, and the PMD puts one of 802.1Q back.
+TEST_F(KernelPortTest, vlan_tags_arrive_and_leave_at_full_length) {
+    for (const VlanTags tags : {VlanTags{100}, VlanTags{300, 10}}) {
+        make_wire();
+        shell("ip link set wire1 mtu 1508");
+        auto wanted = spec("edge", "wire0");
+        wanted.tag_bytes = static_cast<std::uint16_t>(tags.bytes());
+        {
+            auto port = Port::open(wanted, pools_);
+            ASSERT_TRUE(port) << port.error().message;
+            EXPECT_EQ(ask("wire0", SIOCGIFMTU).ifr_mtu, tags.count() == 1 ? 1'500 : 1'508);
+            const RawSocket kernel("wire1");
+            const Bytes untagged = test_frame(1'514, 3);
+            rte_mbuf* out = to_mbuf(*port->pool(), untagged);
+            put_tags({&out, 1}, tags);
+            const Bytes tagged = bytes_of(*out);
+            kernel.send(tagged);
+            rte_mbuf* in = nullptr;
+            for (int tries = 0; tries < 200 && in == nullptr; ++tries) {
+                if (RxQueue{port->ethdev(), 0}.receive({&in, 1}) == 0) usleep(5'000);
+            }
+            ASSERT_NE(in, nullptr);
+            const FrameTags read = read_tags(in);
+            EXPECT_EQ(read.reason, kNotDropped);
+            EXPECT_EQ(read.ids, tags);
+            remove_tags(in, read.bytes);
+            EXPECT_EQ(bytes_of(*in), untagged);
+            rte_pktmbuf_free(in);
+            ASSERT_EQ((TxQueue{port->ethdev(), 0}.send({&out, 1})), 1);
+            EXPECT_EQ(kernel.receive_tagged(), tagged);
+        }
+        TearDown();
+    }
+    EXPECT_EQ(pools_.in_use(), 0u);
 }
 
 TEST_F(KernelPortTest, the_configured_mac_becomes_the_interfaces) {

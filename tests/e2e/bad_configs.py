@@ -46,6 +46,8 @@ REPLACED: list[tuple[str, str, str]] = [
     ("no flows", "flows_per_worker = 65536;", "flows_per_worker = 0;"),
     ("mtu too small", "mtu = 1500;", "mtu = 10;"),
     ("mtu too large", "mtu = 1500;", "mtu = 100000;"),
+    ("reserved vlan", "mtu = 1500;", "mtu = 1500; vlan = 4095;"),
+    ("three vlans", "mtu = 1500;", "mtu = 1500; vlan = [ 1, 2, 3 ];"),
     ("service port 0", "port = 80; forwarding", "port = 0; forwarding"),
     ("service port 65536", "port = 80; forwarding", "port = 65536; forwarding"),
     ("backend port 65536", "port = 80; weight", "port = 65536; weight"),

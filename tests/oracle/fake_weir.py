@@ -20,6 +20,7 @@ from oracle.frame_rules import Packet  # noqa: E402
 from oracle.load_balancer import Arrival  # noqa: E402
 from oracle.rewrite_rules import Entropy, expected_frame, outer_length  # noqa: E402
 from oracle.transport_rules import ICMPV6, Judgement, judge_frame  # noqa: E402
+from oracle.vlan_rules import put_tags, untag  # noqa: E402
 from oracle.world import TCP, UDP, Backend, Port, Service, World, load_world  # noqa: E402
 from support.python.checksum import checksum, pseudo_header  # noqa: E402
 from support.python.pcap_file import Record, read_pcap, write_pcap  # noqa: E402
@@ -36,13 +37,18 @@ class FakeWeir:
         self.new_flows: Counter[str] = Counter()
         self.backend_packets: Counter[tuple[str, str]] = Counter()
         self.flows: dict[tuple[Any, ...], tuple[float, str]] = {}  # last seen, state
-        self.outputs: dict[str, list[Record]] = {name: [] for name in world.ports}
+        self.outputs: dict[str, list[Record]] = {name: [] for name in world.captures}
 
     def replay(self, arrivals: list[Arrival]) -> None:
         for arrival in arrivals:
             self.counts["received"] += 1
-            port = self.world.ports[arrival.port]
-            judgement = judge_frame(self.world, port, arrival.frame)
+            untagged = untag(self.world, arrival.port, arrival.frame)
+            if untagged is None:
+                self.dropped["vlan_tag"] += 1
+                continue
+            port, frame = untagged
+            arrival = Arrival(arrival.time, port.name, frame)
+            judgement = judge_frame(self.world, port, frame)
             if judgement.forward is not None:
                 self.forward(arrival, judgement, judgement.forward)
             elif judgement.answer in ("arp", "nd", "echo") and not judgement.reasons:
@@ -52,7 +58,8 @@ class FakeWeir:
                 self.dropped[min(judgement.reasons, key=_priority)] += 1
 
     def send(self, port: str, time: int, frame: bytes) -> None:
-        self.outputs[port].append(Record(time, frame))
+        capture = self.world.ports_beside(port)[0].name
+        self.outputs[capture].append(Record(time, put_tags(self.world.ports[port], frame)))
 
     def forward(self, arrival: Arrival, judgement: Judgement, service: Service) -> None:
         packet, flow = judgement.packet, judgement.flow
@@ -100,9 +107,9 @@ def answer(judgement: Judgement, port: Port, frame: bytes) -> bytes:
     if packet is None:
         return (link + b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x02" + port.mac + frame[38:42] + frame[22:32])
     message = frame[packet.transport:packet.end]
-    source, destination = packet.destination, packet.source
+    source, destination, hops = packet.destination, packet.source, b"\x40"
     if judgement.answer == "nd":
-        source = message[8:24]
+        source, hops = message[8:24], b"\xff"
         message = bytes((136, 0, 0, 0, 0x60, 0, 0, 0)) + source + b"\x02\x01" + port.mac
     else:
         message = bytes((0 if packet.family == 4 else 129, 0, 0, 0)) + message[4:]
@@ -113,7 +120,7 @@ def answer(judgement: Judgement, port: Port, frame: bytes) -> bytes:
         return link + b"\x08\x00" + header[:10] + checksum(header).to_bytes(2, "big") + header[12:] + message
     field = checksum(pseudo_header(source, destination, ICMPV6, len(message)), message)
     message = message[:2] + field.to_bytes(2, "big") + message[4:]
-    return link + b"\x86\xdd\x60\x00\x00\x00" + len(message).to_bytes(2, "big") + b"\x3a\xff" + source + \
+    return link + b"\x86\xdd\x60\x00\x00\x00" + len(message).to_bytes(2, "big") + b"\x3a" + hops + source + \
         destination + message
 
 

@@ -3,6 +3,7 @@
     problems = LoadBalancer(world).judge(arrivals, outputs, report)
 
 For every packet received, in order:
+ 0. VLAN tags say which port a frame belongs to, or that it is dropped (vlan_rules); the rest is about untagged frames.
  1. A frame that something forbids (transport_rules.judge_frame) is dropped, for one of the reasons true of it.
  2. ARP, neighbour solicitation and echo request for a VIP are answered (answer_rules).
  3. A packet to a service goes to one backend of the service's pool that is in service, byte for byte as the
@@ -25,7 +26,8 @@ from oracle.answer_rules import answer_problem
 from oracle.report import Report
 from oracle.rewrite_rules import (Entropy, entropy_problem, expected_frame, first_difference, outer_length,
                                   read_entropy, same_entropy)
-from oracle.transport_rules import Judgement, judge_frame
+from oracle.transport_rules import Judgement, drop, judge_frame
+from oracle.vlan_rules import sent_by, untag
 from oracle.world import TCP, UDP, Backend, Service, World
 from support.python.pcap_file import Record
 
@@ -72,7 +74,7 @@ class LoadBalancer:
             sent = []
             for port, records in outputs.items():
                 while heads[port] < len(records) and records[heads[port]].time == arrival.time:
-                    sent.append((port, records[heads[port]].frame))
+                    sent.append(sent_by(self.world, port, records[heads[port]].frame))
                     heads[port] += 1
             trouble = self.judge_packet(arrival, sent)
             if trouble:
@@ -93,8 +95,10 @@ class LoadBalancer:
     # --- one packet ------------------------------------------------------------------------------------
 
     def judge_packet(self, arrival: Arrival, sent: list[tuple[str, bytes]]) -> str:
-        port = self.world.ports[arrival.port]
-        judgement = judge_frame(self.world, port, arrival.frame)
+        untagged = untag(self.world, arrival.port, arrival.frame)
+        port, frame = untagged or (self.world.ports[arrival.port], arrival.frame)
+        arrival = Arrival(arrival.time, port.name, frame)
+        judgement = judge_frame(self.world, port, frame) if untagged else drop("vlan_tag")
         service = judgement.forward
         if service is not None:
             self.service_packets[service.name] += 1

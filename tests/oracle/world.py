@@ -33,6 +33,8 @@ class Port:
     mac: bytes
     mtu: int
     networks: list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]
+    device: str
+    vlan: tuple[int, ...]  # the outer id first; empty: untagged
 
     def own_address(self, family: int) -> bytes | None:
         return next((n.ip.packed for n in self.networks if n.version == family), None)
@@ -94,6 +96,15 @@ class World:
     own_addresses: frozenset[bytes] = frozenset()
     _cache: dict[tuple[bytes, int, int], Service | None] = field(default_factory=dict)
 
+    def ports_beside(self, name: str) -> list[Port]:
+        """All ports on the device of the port `name`, itself included, in the file's order."""
+        return [port for port in self.ports.values() if port.device == self.ports[name].device]
+
+    @property
+    def captures(self) -> list[str]:
+        """One port of each device: its captures hold the frames of all of them."""
+        return [name for name in self.ports if self.ports_beside(name)[0].name == name]
+
     def find_service(self, vip: bytes, protocol: int, port: int) -> Service | None:
         """An exact port beats a range, a range beats "any"."""
         key = (vip, protocol, port)
@@ -117,7 +128,7 @@ class World:
 def load_world(path: Path, down: frozenset[str] = frozenset()) -> World:
     """`down` holds POOL/NAME of the backends that count as dead."""
     config = read_config(path)
-    ports = {entry["name"]: _port(entry) for entry in config["ports"]}
+    ports = {entry["name"]: _port(entry, config["ports"]) for entry in config["ports"]}
     pools = {}
     for entry in config.get("pools", []):
         backends = [_backend(entry["name"], b, config, ports, down) for b in entry.get("backends", [])]
@@ -131,9 +142,12 @@ def load_world(path: Path, down: frozenset[str] = frozenset()) -> World:
                  own_addresses=frozenset(n.ip.packed for p in ports.values() for n in p.networks))
 
 
-def _port(entry: dict[str, Any]) -> Port:
+def _port(entry: dict[str, Any], all_ports: list[dict[str, Any]]) -> Port:
     networks = [ipaddress.ip_interface(text) for text in entry.get("addresses", [])]
-    return Port(entry["name"], mac_bytes(entry["mac"]), entry.get("mtu", 1500), networks)
+    mac = next(port["mac"] for port in all_ports if port["device"] == entry["device"] and "mac" in port)
+    vlan = entry.get("vlan", 0)
+    ids = tuple(vlan) if isinstance(vlan, list) else (vlan,) if vlan else ()
+    return Port(entry["name"], mac_bytes(mac), entry.get("mtu", 1500), networks, entry["device"], ids)
 
 
 def _backend(pool: str, entry: dict[str, Any], config: dict[str, Any], ports: dict[str, Port],

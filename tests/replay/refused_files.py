@@ -21,6 +21,9 @@ CASES = {
     ("--in", "edge=in.pcap", "--out", "edge=new", "--report", "new"): "the same file as --out edge=new",
     ("--in", "edge=in.pcap", "--out", "edge=-"): "a file's name",
     ("--in", "edge=in.pcap", "--report", "absent/report.json"): "No such file or directory",
+    ("--in", "edge=in.pcap", "--in", "red=link.pcap", "-c", "vlans.cfg"):
+        "the device of ports edge, red, blue, customer, one for all its VLANs, has a capture already",
+    ("--in", "edge=in.pcap", "--out", "red=new", "--out", "blue=other", "-c", "vlans.cfg"): "has a capture already",
 }
 
 
@@ -31,10 +34,11 @@ def main() -> int:
         config = (ROOT / "configs" / "replay-pcap.cfg").read_bytes()
         capture = (ROOT / "tests" / "replay" / "link_layer" / "in.pcap").read_bytes()
         (folder / "weir.cfg").write_bytes(config)
+        (folder / "vlans.cfg").write_bytes((ROOT / "tests" / "replay" / "vlans" / "weir.cfg").read_bytes())
         (folder / "in.pcap").write_bytes(capture)
         (folder / "link.pcap").symlink_to("in.pcap")
         for arguments, words in CASES.items():
-            done = subprocess.run([weir_program(), "replay", "-c", "weir.cfg", *arguments], cwd=folder, text=True,
+            done = subprocess.run([weir_program(), "replay", *([] if "-c" in arguments else ["-c", "weir.cfg"]), *arguments], cwd=folder, text=True,
                                   capture_output=True, timeout=60, check=False)
             whole = (folder / "weir.cfg").read_bytes() == config and (folder / "in.pcap").read_bytes() == capture
             good = done.returncode == 1 and words in done.stderr and whole

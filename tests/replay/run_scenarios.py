@@ -84,7 +84,7 @@ def run_scenario(name: str, folder: Path, reached: set[str]) -> list[str]:
     runs: list[Replayed] = []
     try:
         for label, workers in (("first", 1), ("again", 1), ("four", 4)):
-            runs.append(replay(scenario.config, inputs, list(world.ports), folder, label, scenario.down, workers))
+            runs.append(replay(scenario.config, inputs, world.captures, folder, label, scenario.down, workers))
         outputs, report = runs[0].records(), read_report(runs[0].report)
     except (ReplayFailed, OSError, ValueError, KeyError) as error:
         return [*problems, f"{type(error).__name__}: {error}"]

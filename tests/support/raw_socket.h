@@ -10,7 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -49,6 +51,35 @@ class RawSocket {
                 (frame[12] << 8 | frame[13]) != ether_type_)
                 continue;
             frame.resize(static_cast<std::size_t>(got));
+            return frame;
+        }
+        return {};
+    }
+
+    // The next frame that had a VLAN tag, as it was on the wire: the kernel hands the outer one over beside
+    // it.
+    std::vector<std::uint8_t> receive_tagged() const {
+        const int on = 1;
+        EXPECT_EQ(setsockopt(socket_, SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on)), 0);
+        for (pollfd wait{socket_, POLLIN, 0}; poll(&wait, 1, 1'000) == 1;) {
+            std::vector<std::uint8_t> frame(70'000);
+            iovec bytes{frame.data(), frame.size()};
+            alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(tpacket_auxdata))> beside{};
+            msghdr message{};
+            message.msg_iov = &bytes;
+            message.msg_iovlen = 1;
+            message.msg_control = beside.data();
+            message.msg_controllen = beside.size();
+            const auto got = recvmsg(socket_, &message, 0);
+            const cmsghdr* header = CMSG_FIRSTHDR(&message);
+            if (got < 14 || header == nullptr || header->cmsg_type != PACKET_AUXDATA) continue;
+            tpacket_auxdata tag;
+            std::memcpy(&tag, CMSG_DATA(header), sizeof(tag));
+            if ((tag.tp_status & TP_STATUS_VLAN_VALID) == 0) continue;
+            frame.resize(static_cast<std::size_t>(got));
+            const std::uint16_t words[] = {htons(tag.tp_vlan_tpid), htons(tag.tp_vlan_tci)};
+            const auto* wire = reinterpret_cast<const std::uint8_t*>(words);
+            frame.insert(frame.begin() + 12, wire, wire + sizeof(words));
             return frame;
         }
         return {};

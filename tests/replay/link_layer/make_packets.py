@@ -1,4 +1,4 @@
-"""Frames that are no IP for weir: runts, VLAN tags, other EtherTypes, LLC, bridges' own protocols."""
+"""Frames that are no IP for weir: runts, VLAN tags (but for a lone priority), other EtherTypes, LLC, bridges' own protocols."""
 from scapy.layers.inet import TCP
 from scapy.layers.l2 import LLC, SNAP, Dot1Q, Dot3, Ether
 from scapy.packet import Raw
@@ -13,7 +13,9 @@ def make(s: Scenario) -> None:
         packet6 = ip(6, vip(6, number)) / TCP(sport=4000, dport=80)
         for inner in (packet, packet6):
             s.forwarded(Ether(src=CLIENT_MAC, dst=WEIR_MAC) / inner)
-            for tag in (0, 1, 100, 4095):  # priority tag, default VLAN, others
+            s.forwarded(Ether(src=CLIENT_MAC, dst=WEIR_MAC) / Dot1Q(prio=5, vlan=0) / inner)
+            s.dropped("vlan_tag", Ether(src=CLIENT_MAC, dst=WEIR_MAC) / Dot1Q(vlan=0) / Dot1Q(vlan=0) / inner)
+            for tag in (1, 100, 4095):  # default VLAN, others
                 s.dropped("vlan_tag", Ether(src=CLIENT_MAC, dst=WEIR_MAC) / Dot1Q(vlan=tag) / inner)
             s.dropped("vlan_tag", Ether(src=CLIENT_MAC, dst=WEIR_MAC, type=0x88A8) / Dot1Q(vlan=5) / Dot1Q(vlan=6) / inner)
             stack = Ether(src=CLIENT_MAC, dst=WEIR_MAC)

@@ -65,13 +65,23 @@ def typical_packets(family: int, destination: str) -> Iterator[bytes]:
 # --- what becomes of them ------------------------------------------------------------------------------
 
 
+def tagged(frame: bytes, *ids: int, priority: int = 0, outer_type: int = 0x88A8) -> bytes:
+    """The frame in a VLAN, or in two, the outer one first."""
+    kinds = [outer_type, 0x8100] if len(ids) == 2 else [0x8100] * len(ids)
+    tags = b"".join(kind.to_bytes(2, "big") + (priority << 13 | vlan).to_bytes(2, "big")
+                    for kind, vlan in zip(kinds, ids))
+    return frame[:12] + tags + frame[12:]
+
+
 def by_dsr(frame: bytes, mac: str = SERVER_MAC) -> bytes:
     return bytes(Ether(src=WEIR_MAC, dst=mac, type=int.from_bytes(frame[12:14], "big"))) + frame[14:]
 
 
-def by_ipip(frame: bytes, outer: int, server: str | None = None, mac: str = SERVER_MAC) -> bytes:
+def by_ipip(frame: bytes, outer: int, server: str | None = None, mac: str = SERVER_MAC,
+            weir: str | None = None) -> bytes:
+    """`weir`: the outer source, its own address on the server's port."""
     inner = inner_packet(frame)
-    return _tunnel(inner, outer, server, mac, Raw(inner), 4 if inner[0] >> 4 == 4 else 41)
+    return _tunnel(inner, outer, server, mac, Raw(inner), 4 if inner[0] >> 4 == 4 else 41, weir)
 
 
 def by_gue(frame: bytes, outer: int, server: str | None = None, mac: str = SERVER_MAC) -> bytes:
@@ -82,17 +92,18 @@ def by_gue(frame: bytes, outer: int, server: str | None = None, mac: str = SERVE
     return _tunnel(inner, outer, server, mac, transport, 17)
 
 
-def _tunnel(inner: bytes, outer: int, server: str | None, mac: str, payload: Any, protocol: int) -> bytes:
+def _tunnel(inner: bytes, outer: int, server: str | None, mac: str, payload: Any, protocol: int,
+            weir: str | None = None) -> bytes:
     if inner[0] >> 4 == 4:
         tos, df, identification = inner[1], inner[6] & 0x40, int.from_bytes(inner[4:6], "big")
     else:
         tos, df, identification = int.from_bytes(inner[:2], "big") >> 4 & 0xFF, 1, 0
     header: Any
     if outer == 4:
-        header = IP(src=WEIR[4], dst=server or SERVER[4], proto=protocol, ttl=64, tos=tos,
+        header = IP(src=weir or WEIR[4], dst=server or SERVER[4], proto=protocol, ttl=64, tos=tos,
                     flags="DF" if df else 0, id=0 if df else identification)
     else:
-        header = IPv6(src=WEIR[6], dst=server or SERVER[6], nh=protocol, hlim=64, tc=tos, fl=0)
+        header = IPv6(src=weir or WEIR[6], dst=server or SERVER[6], nh=protocol, hlim=64, tc=tos, fl=0)
     return bytes(Ether(src=WEIR_MAC, dst=mac) / header / payload)
 
 
@@ -105,6 +116,9 @@ def inner_packet(frame: bytes) -> bytes:
 
 def without_entropy(frame: bytes) -> bytes:
     """A tunnelled frame with outer flow label, GUE source port and (over IPv6) the UDP checksum set to 0."""
+    if frame[12:14] in (b"\x81\x00", b"\x88\xa8"):
+        untagged = without_entropy(frame[:12] + frame[16:])
+        return untagged[:12] + frame[12:16] + untagged[12:]
     masked = bytearray(frame)
     if frame[12:14] == b"\x86\xdd" and frame[38:40] == b"\xfd\x00":
         masked[15:18] = bytes([frame[15] & 0xF0, 0, 0])

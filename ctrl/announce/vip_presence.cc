@@ -13,6 +13,7 @@ std::vector<AnnouncedVip> vips_of(const Config& config) {
             if (vip != vips.end()) vip->second = PortId{static_cast<std::uint8_t>(port)};
         }
     std::vector<AnnouncedVip> sorted;
+    sorted.reserve(vips.size());
     for (const auto& [address, only] : vips) sorted.push_back({address, only});
     return sorted;
 }

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from lab.shell import end, in_namespace, run, start, wait_until
-from lab.weir import weir_binary
+from lab.built import weir_binary
 
 SERVER_MAC = "02:00:00:00:00:11"
 SERVER = {4: "10.1.0.11", 6: "fd00:1::11"}

@@ -178,10 +178,17 @@ Result<void> Netlink::add_route(int interface, const std::string& prefix, const 
                 "add route " + prefix + " via " + via);
 }
 
+Result<void> Netlink::add_link_route(int interface, const std::string& prefix) {
+    const auto route = weir_route(interface, prefix, nullptr);
+    if (!route) return tl::make_unexpected(route.error());
+    return done(rtnl_route_add(socket_.get(), route->get(), NLM_F_CREATE | NLM_F_REPLACE),
+                "add route " + prefix);
+}
 Result<void> Netlink::remove_route(int interface, const std::string& prefix) {
     const auto route = weir_route(interface, prefix, nullptr);
     if (!route) return tl::make_unexpected(route.error());
-    return done(rtnl_route_delete(socket_.get(), route->get(), 0), "remove route " + prefix);
+    const int code = rtnl_route_delete(socket_.get(), route->get(), 0);
+    return code == -NLE_OBJ_NOTFOUND ? Result<void>{} : done(code, "remove route " + prefix);
 }
 
 Result<void> Netlink::add_neighbor(int interface, const std::string& address, const MacBytes& mac) {

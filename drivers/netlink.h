@@ -53,6 +53,9 @@ class Netlink {
 
     // `via` counts as on-link, whatever the interface's addresses are. An older route of weir's is replaced.
     [[nodiscard]] Result<void> add_route(int interface, const std::string& prefix, const std::string& via);
+    // Without a next hop, as if all of the prefix were on the interface's link.
+    [[nodiscard]] Result<void> add_link_route(int interface, const std::string& prefix);
+    // Of either kind. One that is not there any more is no error.
     [[nodiscard]] Result<void> remove_route(int interface, const std::string& prefix);
 
     // Permanent: the kernel neither asks for it nor forgets it. An older entry is replaced.

@@ -29,8 +29,7 @@ void count(std::atomic<std::uint64_t>& counter, std::uint64_t more = 1) noexcept
 
 }  // namespace
 
-Result<std::unique_ptr<HostThread>> HostThread::start(unsigned lcore, std::vector<HostPort> ports,
-                                                      unsigned workers) {
+Result<std::unique_ptr<HostThread>> HostThread::make(std::vector<HostPort> ports, unsigned workers) {
     std::vector<HostRings> rings;
     for (unsigned worker = 0; worker < workers; ++worker) {
         auto made = HostRings::make(worker);
@@ -39,30 +38,36 @@ Result<std::unique_ptr<HostThread>> HostThread::start(unsigned lcore, std::vecto
     }
     const int wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (wake < 0) return machine_error(std::string("host thread: eventfd: ") + std::strerror(errno));
-    std::unique_ptr<HostThread> host(new HostThread(lcore, wake, std::move(ports), std::move(rings)));
+    std::unique_ptr<HostThread> host(new HostThread(wake, std::move(ports), std::move(rings)));
     for (HostRings& each : host->rings_) each.set_wake(&host->wake_);
-    const auto body = [](void* self) {
-        static_cast<HostThread*>(self)->run();
-        return 0;
-    };
-    RTE_VERIFY(rte_eal_remote_launch(body, host.get(), lcore) == 0);
     return host;
 }
 
-HostThread::HostThread(unsigned lcore, int wake_descriptor, std::vector<HostPort> ports,
-                       std::vector<HostRings> rings)
-    : lcore_(lcore),
-      wake_(wake_descriptor),
+HostThread::HostThread(int wake_descriptor, std::vector<HostPort> ports, std::vector<HostRings> rings)
+    : wake_(wake_descriptor),
       ports_(std::move(ports)),
       rings_(std::move(rings)),
       counters_(ports_.size()),
       posted_(ports_.size()),
+      sent_to_(rings_.size()),
       buffer_(kLongestFrame) {}
 
-HostThread::~HostThread() {
+void HostThread::launch(unsigned lcore, std::function<void(unsigned)> wake_worker) {
+    wake_worker_ = std::move(wake_worker);
+    lcore_ = lcore;
+    const auto body = [](void* self) {
+        static_cast<HostThread*>(self)->run();
+        return 0;
+    };
+    RTE_VERIFY(rte_eal_remote_launch(body, this, lcore) == 0);
+}
+
+void HostThread::stop() {
+    if (!lcore_) return;
     stop_.store(true, std::memory_order_relaxed);
     wake_.wake();
-    rte_eal_wait_lcore(lcore_);
+    rte_eal_wait_lcore(*lcore_);
+    lcore_.reset();
 }
 
 bool HostThread::post(unsigned port, std::span<const std::uint8_t> frame, OutgoingKind kind) {
@@ -94,7 +99,7 @@ void HostThread::run() {
     // The wake first, then the ports; poll() leaves those out that have a negative descriptor.
     std::vector<pollfd> waiting{{wake_.descriptor(), POLLIN, 0}};
     for (const HostPort& port : ports_)
-        waiting.push_back({port.interface != nullptr ? port.interface->descriptor() : -1, POLLIN, 0});
+        waiting.push_back({port.tap != nullptr ? port.tap->descriptor() : -1, POLLIN, 0});
     while (!stop_.load(std::memory_order_relaxed)) {
         bool busy = false;
         for (HostRings& rings : rings_) busy |= write_punted(rings);
@@ -102,6 +107,7 @@ void HostThread::run() {
             busy |= send_posted(port);
             busy |= read_interface(waiting[port + 1], port);
         }
+        wake_workers();
         rest(waiting, busy);
     }
     for (HostRings& rings : rings_)
@@ -120,8 +126,8 @@ bool HostThread::write_punted(HostRings& rings) {
 
 void HostThread::write_frame(const rte_mbuf& frame) {
     Counters& counters = counters_[frame.port];
-    const HostInterface* interface = ports_[frame.port].interface;
-    if (interface == nullptr || counters.interface_gone.load(std::memory_order_relaxed))
+    const HostTap* tap = ports_[frame.port].tap;
+    if (tap == nullptr || counters.interface_gone.load(std::memory_order_relaxed))
         return count(counters.rx_no_interface);
     std::array<iovec, kMaxSegments> parts;
     int used = 0;
@@ -129,7 +135,7 @@ void HostThread::write_frame(const rte_mbuf& frame) {
         if (static_cast<std::size_t>(used) == parts.size()) return count(counters.rx_refused);
         parts[static_cast<std::size_t>(used++)] = {rte_pktmbuf_mtod(segment, void*), segment->data_len};
     }
-    if (writev(interface->descriptor(), parts.data(), used) >= 0) {
+    if (writev(tap->descriptor(), parts.data(), used) >= 0) {
         count(counters.rx_packets);
         count(counters.rx_bytes, frame.pkt_len);
     } else if (errno == EIO) {
@@ -179,6 +185,15 @@ void HostThread::send(unsigned port, std::span<const std::uint8_t> frame, Outgoi
     packet->port = static_cast<std::uint16_t>(port);
     packet->hash.usr = static_cast<std::uint32_t>(kind);
     RTE_VERIFY(rings_of_port(port).send(packet));
+    sent_to_[port % rings_.size()] = true;
+}
+
+// Those that this turn has sent something.
+void HostThread::wake_workers() {
+    for (unsigned worker = 0; worker < rings_.size(); ++worker) {
+        if (sent_to_[worker] && wake_worker_) wake_worker_(worker);
+        sent_to_[worker] = false;
+    }
 }
 
 // Until there may be something to do, at least one look at the interfaces.

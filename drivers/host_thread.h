@@ -8,22 +8,25 @@
 // none starves another. Where a worker's ring is full, its interfaces are not read: the kernel's queue fills,
 // and the kernel's senders feel it.
 //
-// Without anything to do it naps a few times, which spares workers a system call for each frame of a
-// conversation, and then sleeps until a frame or a wake comes (host_wake.h). It runs on an lcore of EAL's,
-// because only those have a cache of mbufs: without one each frame would cost an operation on the pool's
-// shared ring, and a thread that is preempted in the middle of such a one stalls every worker.
+// make() is followed by the workers, which need the rings, then by launch(). Without anything to do it naps a
+// few times, which spares workers a system call for each frame of a conversation, and then sleeps until a
+// frame or a wake comes (host_wake.h). It runs on an lcore of EAL's, because only those have a cache of
+// mbufs: without one each frame would cost an operation on the pool's shared ring, and a thread that is
+// preempted in the middle of such a one stalls every worker.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
-#include "drivers/host_interface.h"
 #include "drivers/host_rings.h"
+#include "drivers/host_tap.h"
 #include "drivers/host_wake.h"
 #include "drivers/result.h"
 
@@ -33,9 +36,9 @@ namespace weir {
 
 // What the host thread must know of a port.
 struct HostPort {
-    rte_mempool* pool = nullptr;               // for what goes out by it
-    bool can_send_chains = false;              // else a frame that needs more than one mbuf is dropped
-    const HostInterface* interface = nullptr;  // null: it has none
+    rte_mempool* pool = nullptr;   // for what goes out by it
+    bool can_send_chains = false;  // else a frame that needs more than one mbuf is dropped
+    const HostTap* tap = nullptr;  // null: it has none
 };
 
 // Since the start. "rx": from the wire to the kernel; "tx": from the kernel to the wire.
@@ -54,13 +57,15 @@ class HostThread {
     // Frames posted for a port that its worker has not been given yet.
     static constexpr std::size_t kMaxPosted = 8'192;
 
-    // On an lcore that is waiting (Eal::host_lcore()). `ports` by index; their pools and interfaces outlive
-    // this. Control thread. Error: no memory for a ring.
-    [[nodiscard]] static Result<std::unique_ptr<HostThread>> start(unsigned lcore,
-                                                                   std::vector<HostPort> ports,
-                                                                   unsigned workers);
+    // `ports` by index; their pools and taps outlive this. Error: no memory for a ring, no file descriptor.
+    [[nodiscard]] static Result<std::unique_ptr<HostThread>> make(std::vector<HostPort> ports,
+                                                                  unsigned workers);
+    // Runs on an lcore that is waiting (Eal::host_lcore()). `wake_worker` is called on the thread when it has
+    // sent a worker frames; may be empty. Until then rings fill. Once.
+    void launch(unsigned lcore, std::function<void(unsigned worker)> wake_worker);
     // What was punted is written first. Every worker has stopped.
-    ~HostThread();
+    void stop();
+    ~HostThread() { stop(); }
     HostThread(const HostThread&) = delete;
     HostThread& operator=(const HostThread&) = delete;
 
@@ -86,22 +91,22 @@ class HostThread {
         std::atomic<bool> interface_gone{false};
     };
 
-    HostThread(unsigned lcore, int wake_descriptor, std::vector<HostPort> ports,
-               std::vector<HostRings> rings);
+    HostThread(int wake_descriptor, std::vector<HostPort> ports, std::vector<HostRings> rings);
     void run();
     bool write_punted(HostRings& rings);
     void write_frame(const rte_mbuf& frame);
     bool read_interface(pollfd& ready, unsigned port);
     bool send_posted(unsigned port);
     void send(unsigned port, std::span<const std::uint8_t> frame, OutgoingKind kind);
+    void wake_workers();
     void rest(std::vector<pollfd>& waiting, bool busy);
     [[nodiscard]] HostRings& rings_of_port(unsigned port) noexcept { return rings_[port % rings_.size()]; }
 
-    unsigned lcore_;
     HostWake wake_;
     std::vector<HostPort> ports_;
     std::vector<HostRings> rings_;  // by worker
     std::vector<Counters> counters_;
+    std::optional<unsigned> lcore_;  // absent: it does not run
     std::atomic<bool> stop_{false};
 
     std::mutex posted_mutex_;
@@ -109,6 +114,8 @@ class HostThread {
     std::atomic<std::size_t> posted_count_{0};  // of all ports: spares the host thread the lock
 
     // The host thread's own.
+    std::function<void(unsigned worker)> wake_worker_;
+    std::vector<bool> sent_to_;  // by worker: in this turn
     std::vector<std::uint8_t> buffer_;
     unsigned quiet_turns_ = 0;
 };

@@ -153,12 +153,12 @@ Result<void> Netlink::remove_address(int interface, const std::string& prefix) {
     return done(rtnl_addr_delete(socket_.get(), address->get(), 0), "remove address " + prefix);
 }
 
-Result<std::vector<KernelAddress>> Netlink::addresses() {
+Result<std::vector<LocalAddress>> Netlink::addresses() {
     nl_cache* all = nullptr;
     if (const int code = rtnl_addr_alloc_cache(socket_.get(), &all); code < 0)
         return machine_error(std::string("the kernel does not list its addresses: ") + nl_geterror(code));
     const Cache cache(all);
-    std::vector<KernelAddress> found;
+    std::vector<LocalAddress> found;
     for (nl_object* object = nl_cache_get_first(all); object != nullptr; object = nl_cache_get_next(object)) {
         auto* address = reinterpret_cast<rtnl_addr*>(object);
         std::array<char, 64> text{};

@@ -20,7 +20,7 @@ struct nl_sock;
 namespace weir {
 
 // An address that the kernel owns.
-struct KernelAddress {
+struct LocalAddress {
     int interface = 0;
     std::string address;  // without its prefix's length
 };
@@ -49,7 +49,7 @@ class Netlink {
     [[nodiscard]] Result<void> add_address(int interface, const std::string& prefix);
     [[nodiscard]] Result<void> remove_address(int interface, const std::string& prefix);
     // All addresses of all interfaces.
-    [[nodiscard]] Result<std::vector<KernelAddress>> addresses();
+    [[nodiscard]] Result<std::vector<LocalAddress>> addresses();
 
     // `via` counts as on-link, whatever the interface's addresses are. An older route of weir's is replaced.
     [[nodiscard]] Result<void> add_route(int interface, const std::string& prefix, const std::string& via);

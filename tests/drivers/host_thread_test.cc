@@ -3,6 +3,8 @@
 #include "drivers/host_thread.h"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -40,9 +42,10 @@ class HostThreadTest : public DriversTest {
     }
     rte_mempool* pool() { return pools_.pool_for(SOCKET_ID_ANY).value(); }
     void start(std::vector<HostPort> ports) {
-        auto started = HostThread::start(lcore_, std::move(ports), kWorkers);
-        ASSERT_TRUE(started) << started.error().message;
-        host_ = std::move(*started);
+        auto made = HostThread::make(std::move(ports), kWorkers);
+        ASSERT_TRUE(made) << made.error().message;
+        host_ = std::move(*made);
+        host_->launch(lcore_, [this](unsigned worker) { wakes_[worker].fetch_add(1); });
     }
     // `ports` ports with a twin each: twin0 has 10.9.0.1/24 and fd09::1/64, twin1 has 10.9.1.1/24 and so on.
     // On each the peer is .2, whose MAC is known.
@@ -52,7 +55,7 @@ class HostThreadTest : public DriversTest {
         for (unsigned port = 0; port < ports; ++port) {
             const std::string n = std::to_string(port), v4 = "10.9." + n + ".", v6 = "fd09:" + n + "::";
             std::ofstream("/proc/sys/net/ipv6/conf/default/router_solicitations") << 0;
-            auto twin = HostInterface::open(
+            auto twin = HostTap::open(
                 {.name = "twin" + n, .mac = kMac, .mtu = mtu, .addresses = {v4 + "1/24", v6 + "1/64"}});
             ASSERT_TRUE(twin) << twin.error().message;
             twins_.push_back(std::move(*twin));
@@ -105,8 +108,9 @@ class HostThreadTest : public DriversTest {
     }
 
     static inline unsigned lcore_ = 0;
-    std::vector<HostInterface> twins_;
+    std::vector<HostTap> twins_;
     std::unique_ptr<HostThread> host_;
+    std::array<std::atomic<unsigned>, kWorkers> wakes_{};  // of each worker
 };
 
 // A frame's UDP data if its checksums are right, else what is wrong with them.
@@ -236,6 +240,7 @@ TEST_F(HostThreadTest, frames_wait_in_the_kernel_while_the_workers_ring_is_full_
     other.send(ip("10.9.1.2"), 7, {7});
     const auto through = take(1, 1);
     ASSERT_EQ(through.size(), 1u) << "port 1 is worker 1's";
+    EXPECT_TRUE(comes_true([&] { return wakes_[1].load() > 0; }));
     EXPECT_EQ(through[0].port, 1u);
     const auto late = take(2u * many);
     ASSERT_EQ(late.size(), 2u * many) << "nothing is lost";

@@ -1,6 +1,6 @@
-// A port's twin in the kernel: a TAP with the port's MAC and MTU, whose carrier follows the port's link and
-// on which the kernel owns the port's addresses. What the kernel sends on it leaves by the port; what the
-// host thread writes to it the kernel takes as received by the port.
+// A port's host interface, its twin in the kernel: a TAP with the port's MAC and MTU, whose carrier follows
+// the port's link and on which the kernel owns the port's addresses. What the kernel sends on it leaves by
+// the port; what the host thread writes to it the kernel takes as received by the port.
 //
 // The kernel completes checksums itself and cuts what is too long: the TAP offers no offload. The interface
 // and all that is on it vanish with this object and with the process, however that ends.
@@ -20,7 +20,7 @@
 
 namespace weir {
 
-struct HostInterfaceSpec {
+struct HostTapSpec {
     std::string name;  // 1 to 15 characters; no interface has it
     MacBytes mac{};
     std::uint16_t mtu = 1500;            // bytes of an IP packet, the port's
@@ -39,15 +39,15 @@ struct HostNeighbor {
     auto operator<=>(const HostNeighbor&) const = default;
 };
 
-class HostInterface {
+class HostTap {
   public:
     // Makes it, sets it up and gives it its addresses. Error: what is missing (the TUN driver, the
     // capability, the name) or what the kernel refused; nothing is left behind.
-    [[nodiscard]] static Result<HostInterface> open(const HostInterfaceSpec& spec);
+    [[nodiscard]] static Result<HostTap> open(const HostTapSpec& spec);
 
-    HostInterface(HostInterface&& other) noexcept;
-    HostInterface& operator=(HostInterface&&) = delete;
-    ~HostInterface();
+    HostTap(HostTap&& other) noexcept;
+    HostTap& operator=(HostTap&&) = delete;
+    ~HostTap();
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     // The kernel's number for it, of the namespace it was made in.
@@ -57,6 +57,7 @@ class HostInterface {
     // Sentences for the log: what the machine's settings will do to it.
     [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
 
+    [[nodiscard]] Result<void> set_mac(const MacBytes& mac);
     [[nodiscard]] Result<void> set_mtu(std::uint16_t mtu);
     [[nodiscard]] Result<void> set_carrier(bool up);
     // The kernel's routes and permanent neighbours that came from the file become exactly these. Sentences
@@ -65,9 +66,10 @@ class HostInterface {
                                                    const std::vector<HostNeighbor>& neighbors);
 
   private:
-    HostInterface(std::string name, int descriptor, int index, Netlink netlink) noexcept;
-    [[nodiscard]] Result<void> set_up(const HostInterfaceSpec& spec);
-    void look_at_machine(const HostInterfaceSpec& spec);
+    HostTap(std::string name, int descriptor, int index, Netlink netlink) noexcept;
+    [[nodiscard]] Result<void> set_up(const HostTapSpec& spec);
+    [[nodiscard]] Error named(Error error) const;
+    void look_at_machine(const HostTapSpec& spec);
 
     std::string name_;
     int descriptor_;  // -1: moved from

@@ -1,6 +1,6 @@
 // A port's twin in the kernel: what it is given, what becomes of the file's routes and neighbours, what goes
 // wrong, and that it vanishes with its process. Root only, in a network namespace of its own.
-#include "drivers/host_interface.h"
+#include "drivers/host_tap.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -21,13 +21,13 @@ namespace {
 constexpr MacBytes kMac{0x02, 0, 0, 0, 0, 0x31};
 constexpr MacBytes kPeerMac{0x02, 0, 0, 0, 0, 0x32};
 
-class HostInterfaceTest : public ::testing::Test {
+class HostTapTest : public ::testing::Test {
   protected:
     static void SetUpTestSuite() { enter_own_network(); }
     void SetUp() override {
         if (!is_root()) GTEST_SKIP() << "NOT TESTED: host interfaces need root (TAP, netlink); run as root";
     }
-    static HostInterfaceSpec spec() {
+    static HostTapSpec spec() {
         return {.name = "twin0", .mac = kMac, .mtu = 1400, .addresses = {"10.9.0.1/24", "fd09::1/64"}};
     }
     // The kernel's own word for it lags behind the carrier by up to a second (net/core/link_watch.c).
@@ -43,7 +43,7 @@ class HostInterfaceTest : public ::testing::Test {
         const pid_t child = fork();
         if (child == 0) {
             change();
-            const auto opened = HostInterface::open(spec());
+            const auto opened = HostTap::open(spec());
             const std::string said = opened ? "it opened" : opened.error().message;
             _exit(write(pipe_ends[1], said.data(), said.size()) < 0 ? 1 : 0);
         }
@@ -57,9 +57,9 @@ class HostInterfaceTest : public ::testing::Test {
     }
 };
 
-TEST_F(HostInterfaceTest, is_there_with_mac_mtu_and_addresses_and_vanishes_with_its_object) {
+TEST_F(HostTapTest, is_there_with_mac_mtu_and_addresses_and_vanishes_with_its_object) {
     {
-        const auto twin = HostInterface::open(spec());
+        const auto twin = HostTap::open(spec());
         ASSERT_TRUE(twin) << twin.error().message;
         EXPECT_EQ(twin->index(), static_cast<int>(if_nametoindex("twin0")));
         EXPECT_TRUE(twin->notes().empty()) << twin->notes()[0];
@@ -74,8 +74,8 @@ TEST_F(HostInterfaceTest, is_there_with_mac_mtu_and_addresses_and_vanishes_with_
     EXPECT_EQ(if_nametoindex("twin0"), 0u);
 }
 
-TEST_F(HostInterfaceTest, an_ipv6_address_serves_at_once) {
-    const auto twin = HostInterface::open(spec());
+TEST_F(HostTapTest, an_ipv6_address_serves_at_once) {
+    const auto twin = HostTap::open(spec());
     ASSERT_TRUE(twin) << twin.error().message;
     const int udp = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     sockaddr_in6 address{};
@@ -85,10 +85,10 @@ TEST_F(HostInterfaceTest, an_ipv6_address_serves_at_once) {
     close(udp);
 }
 
-TEST_F(HostInterfaceTest, carrier_and_mtu_follow_the_port) {
+TEST_F(HostTapTest, carrier_and_mtu_follow_the_port) {
     auto wanted = spec();
     wanted.carrier = false;
-    auto twin = HostInterface::open(wanted);
+    auto twin = HostTap::open(wanted);
     ASSERT_TRUE(twin) << twin.error().message;
     EXPECT_TRUE(becomes_running("twin0", false));
     ASSERT_TRUE(twin->set_carrier(true));
@@ -99,8 +99,8 @@ TEST_F(HostInterfaceTest, carrier_and_mtu_follow_the_port) {
     EXPECT_EQ(ask("twin0", SIOCGIFMTU).ifr_mtu, 9'000);
 }
 
-TEST_F(HostInterfaceTest, routes_and_neighbours_of_the_file_are_the_kernels) {
-    auto twin = HostInterface::open(spec());
+TEST_F(HostTapTest, routes_and_neighbours_of_the_file_are_the_kernels) {
+    auto twin = HostTap::open(spec());
     ASSERT_TRUE(twin) << twin.error().message;
     shell(
         "ip link add wan0 type veth peer name other0 && ip addr add 10.8.0.1/24 dev wan0 && ip link set wan0 "
@@ -135,11 +135,11 @@ TEST_F(HostInterfaceTest, routes_and_neighbours_of_the_file_are_the_kernels) {
     EXPECT_TRUE(says(gone[0], {"host interface twin0", "add route 10.78.0.0/16 via 10.9.0.2"}));
 }
 
-TEST_F(HostInterfaceTest, a_name_that_somebody_has_is_refused_in_a_sentence) {
+TEST_F(HostTapTest, a_name_that_somebody_has_is_refused_in_a_sentence) {
     for (const char* kind :
          {"ip link add twin0 type veth peer name other0", "ip tuntap add twin0 mode tap"}) {
         shell(kind);
-        const auto refused = HostInterface::open(spec());
+        const auto refused = HostTap::open(spec());
         ASSERT_FALSE(refused) << kind;
         EXPECT_TRUE(says(refused.error().message,
                          {"host interface twin0", "an interface of that name already", "host_interface"}));
@@ -149,7 +149,7 @@ TEST_F(HostInterfaceTest, a_name_that_somebody_has_is_refused_in_a_sentence) {
     }
 }
 
-TEST_F(HostInterfaceTest, what_is_missing_is_named) {
+TEST_F(HostTapTest, what_is_missing_is_named) {
     EXPECT_TRUE(says(said_in_child([] { EXPECT_EQ(setuid(65'534), 0); }),
                      {"host interface twin0", "not permitted", "NET_ADMIN", "\"none\""}));
     EXPECT_TRUE(says(said_in_child([] {
@@ -160,20 +160,20 @@ TEST_F(HostInterfaceTest, what_is_missing_is_named) {
                      {"host interface twin0", "/dev/net/tun cannot be opened", "modprobe tun", "\"none\""}));
 }
 
-TEST_F(HostInterfaceTest, an_address_that_the_kernel_refuses_leaves_nothing_behind) {
+TEST_F(HostTapTest, an_address_that_the_kernel_refuses_leaves_nothing_behind) {
     auto wanted = spec();
     wanted.addresses = {"10.9.0.1/24", "ff02::1/64"};
-    const auto refused = HostInterface::open(wanted);
+    const auto refused = HostTap::open(wanted);
     ASSERT_FALSE(refused);
     EXPECT_TRUE(says(refused.error().message, {"host interface twin0", "add address ff02::1/64"}));
     EXPECT_EQ(if_nametoindex("twin0"), 0u);
 }
 
-TEST_F(HostInterfaceTest, settings_of_the_machine_that_hurt_are_spoken_of) {
+TEST_F(HostTapTest, settings_of_the_machine_that_hurt_are_spoken_of) {
     std::ofstream("/proc/sys/net/ipv4/conf/all/rp_filter") << 1;
     shell("ip link add wan0 type veth peer name other0 && ip addr add 10.9.0.1/24 dev wan0");
     {
-        const auto twin = HostInterface::open(spec());
+        const auto twin = HostTap::open(spec());
         ASSERT_TRUE(twin) << twin.error().message;
         ASSERT_EQ(twin->notes().size(), 2u);
         EXPECT_TRUE(says(twin->notes()[0], {"twin0", "net.ipv4.conf.all.rp_filter = 1", "sysctl"}));
@@ -183,12 +183,12 @@ TEST_F(HostInterfaceTest, settings_of_the_machine_that_hurt_are_spoken_of) {
     shell("ip link del wan0");
 }
 
-TEST_F(HostInterfaceTest, vanishes_when_its_process_is_killed) {
+TEST_F(HostTapTest, vanishes_when_its_process_is_killed) {
     int pipe_ends[2];
     ASSERT_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
     const pid_t child = fork();
     if (child == 0) {
-        auto twin = HostInterface::open(spec());
+        auto twin = HostTap::open(spec());
         if (twin) (void)twin->install({{"0.0.0.0/0", "10.9.0.2"}}, {});
         if (write(pipe_ends[1], "x", 1) == 1) pause();
         _exit(1);

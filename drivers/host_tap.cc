@@ -1,4 +1,4 @@
-#include "drivers/host_interface.h"
+#include "drivers/host_tap.h"
 
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -45,6 +45,12 @@ Result<int> make_tap(const std::string& name) {
     return machine_error(std::string("the kernel does not make it: ") + std::strerror(reason));
 }
 
+Result<void> change_carrier(int descriptor, bool up) {
+    const int carrier = up ? 1 : 0;
+    if (ioctl(descriptor, TUNSETCARRIER, &carrier) == 0) return {};
+    return machine_error(std::string("the kernel does not set its carrier: ") + std::strerror(errno));
+}
+
 // Of all interfaces; the kernel acts on the larger of this and the interface's own. 0 if it cannot be read.
 int rp_filter_of_all() {
     int value = 0;
@@ -80,10 +86,10 @@ void bring_to(std::set<Entry>& installed, const std::vector<Entry>& wanted, Add 
 
 }  // namespace
 
-HostInterface::HostInterface(std::string name, int descriptor, int index, Netlink netlink) noexcept
+HostTap::HostTap(std::string name, int descriptor, int index, Netlink netlink) noexcept
     : name_(std::move(name)), descriptor_(descriptor), index_(index), netlink_(std::move(netlink)) {}
 
-HostInterface::HostInterface(HostInterface&& other) noexcept
+HostTap::HostTap(HostTap&& other) noexcept
     : name_(std::move(other.name_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
       index_(other.index_),
@@ -92,11 +98,11 @@ HostInterface::HostInterface(HostInterface&& other) noexcept
       routes_(std::move(other.routes_)),
       neighbors_(std::move(other.neighbors_)) {}
 
-HostInterface::~HostInterface() {
+HostTap::~HostTap() {
     if (descriptor_ >= 0) close(descriptor_);
 }
 
-Result<HostInterface> HostInterface::open(const HostInterfaceSpec& spec) {
+Result<HostTap> HostTap::open(const HostTapSpec& spec) {
     const auto named = [&](Error error) {
         error.message = "host interface " + spec.name + ": " + error.message;
         return tl::make_unexpected(std::move(error));
@@ -105,15 +111,15 @@ Result<HostInterface> HostInterface::open(const HostInterfaceSpec& spec) {
     if (!netlink) return named(netlink.error());
     const auto descriptor = make_tap(spec.name);
     if (!descriptor) return named(descriptor.error());
-    HostInterface made(spec.name, *descriptor, static_cast<int>(if_nametoindex(spec.name.c_str())),
-                       std::move(*netlink));
-    if (auto step = made.set_up(spec); !step) return named(step.error());
+    HostTap made(spec.name, *descriptor, static_cast<int>(if_nametoindex(spec.name.c_str())),
+                 std::move(*netlink));
+    if (auto step = made.set_up(spec); !step) return tl::make_unexpected(made.named(step.error()));
     made.look_at_machine(spec);
     return made;
 }
 
 // The MAC before anything else: the kernel derives the link-local IPv6 address from it.
-Result<void> HostInterface::set_up(const HostInterfaceSpec& spec) {
+Result<void> HostTap::set_up(const HostTapSpec& spec) {
     if (auto step = netlink_.set_mac(index_, spec.mac); !step) return step;
     if (auto step = netlink_.set_mtu(index_, spec.mtu); !step) return step;
     // Packets come in whose source is a VIP (a backend's own, what a tunnel has brought back): the way back
@@ -125,11 +131,11 @@ Result<void> HostInterface::set_up(const HostInterfaceSpec& spec) {
     if (auto step = netlink_.set_ipv4_setting(index_, IPV4_DEVCONF_ARP_IGNORE, 1); !step) return step;
     for (const std::string& address : spec.addresses)
         if (auto step = netlink_.add_address(index_, address); !step) return step;
-    if (auto step = set_carrier(spec.carrier); !step) return step;
+    if (auto step = change_carrier(descriptor_, spec.carrier); !step) return step;
     return netlink_.set_up(index_);
 }
 
-void HostInterface::look_at_machine(const HostInterfaceSpec& spec) {
+void HostTap::look_at_machine(const HostTapSpec& spec) {
     if (const int filter = rp_filter_of_all(); filter != 0)
         notes_.push_back(
             "host interface " + name_ + ": net.ipv4.conf.all.rp_filter = " + std::to_string(filter) +
@@ -138,28 +144,32 @@ void HostInterface::look_at_machine(const HostInterfaceSpec& spec) {
     const auto known = netlink_.addresses();
     if (!known) return;
     for (const std::string& prefix : spec.addresses)
-        for (const KernelAddress& other : *known)
+        for (const LocalAddress& other : *known)
             if (other.interface != index_ && prefix.starts_with(other.address + "/"))
                 notes_.push_back("host interface " + name_ + ": address " + prefix + " is on " +
                                  interface_name(other.interface) +
                                  " too, which then gets a part of the traffic: remove it there");
 }
 
-Result<void> HostInterface::set_mtu(std::uint16_t mtu) {
-    auto set = netlink_.set_mtu(index_, mtu);
-    if (!set) set.error().message.insert(0, "host interface " + name_ + ": ");
-    return set;
+Error HostTap::named(Error error) const {
+    error.message.insert(0, "host interface " + name_ + ": ");
+    return error;
 }
 
-Result<void> HostInterface::set_carrier(bool up) {
-    const int carrier = up ? 1 : 0;
-    if (ioctl(descriptor_, TUNSETCARRIER, &carrier) == 0) return {};
-    return machine_error("host interface " + name_ +
-                         ": the kernel does not set its carrier: " + std::strerror(errno));
+Result<void> HostTap::set_mac(const MacBytes& mac) {
+    return netlink_.set_mac(index_, mac).map_error([&](Error error) { return named(std::move(error)); });
 }
 
-std::vector<std::string> HostInterface::install(const std::vector<HostRoute>& routes,
-                                                const std::vector<HostNeighbor>& neighbors) {
+Result<void> HostTap::set_mtu(std::uint16_t mtu) {
+    return netlink_.set_mtu(index_, mtu).map_error([&](Error error) { return named(std::move(error)); });
+}
+
+Result<void> HostTap::set_carrier(bool up) {
+    return change_carrier(descriptor_, up).map_error([&](Error error) { return named(std::move(error)); });
+}
+
+std::vector<std::string> HostTap::install(const std::vector<HostRoute>& routes,
+                                          const std::vector<HostNeighbor>& neighbors) {
     std::vector<std::string> refused;
     bring_to(
         neighbors_, neighbors,

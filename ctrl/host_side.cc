@@ -108,4 +108,10 @@ void HostSide::follow(const Port& port) {
     if (port.mtu() != std::exchange(twin->mtu, port.mtu())) warn(twin->tap.set_mtu(port.mtu()));
 }
 
+int HostSide::first_interface() const noexcept {
+    for (const std::optional<Twin>& twin : twins_)
+        if (twin) return twin->tap.index();
+    return 0;
+}
+
 }  // namespace weir

@@ -27,6 +27,8 @@ class HostSide {
                                                                 Notify notify);
 
     [[nodiscard]] HostThread& thread() noexcept { return *thread_; }
+    // The kernel's number for the host interface of the first port that has one; 0 if none has.
+    [[nodiscard]] int first_interface() const noexcept;
 
     // The configuration that is in force: its routes and neighbours become the kernel's. What the kernel
     // refuses, and VIPs that it takes for its own, are warnings.

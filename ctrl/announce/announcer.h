@@ -54,6 +54,7 @@ class Announcer {
     // The link went up (all VIPs are announced there anew), or down (nothing is sent any more). What has not
     // changed is ignored.
     void set_link(PortId port, bool up, Time now);
+    [[nodiscard]] bool is_up(PortId port) const { return up_[index(port)]; }
 
     // Sends what is due. Call it every few milliseconds.
     void tick(Time now);

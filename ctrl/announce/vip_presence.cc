@@ -52,6 +52,8 @@ void VipPresence::tick(const World& world, std::chrono::steady_clock::time_point
 }
 
 void VipPresence::set_link(PortId port, bool up, std::chrono::steady_clock::time_point now) {
+    // The interface may have been down meanwhile, too.
+    if (up && !announcer_.is_up(port) && routes_) routes_->forget();
     announcer_.set_link(port, up, now);
 }
 

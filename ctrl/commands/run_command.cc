@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "ctrl/announce/start_presence.h"
 #include "ctrl/appliance.h"
 #include "ctrl/config/hash_key_file.h"
 #include "ctrl/config/read_config.h"
@@ -95,6 +96,20 @@ class RunningWeir {
         return {};
     }
 
+    // From here on the network hears of the VIPs.
+    Result<void> announce() {
+        auto presence = start_presence(
+            {.ports = ports_.size(),
+             .mac = [this](PortId port) { return MacAddress{appliance_->ports()[index(port)].mac()}; },
+             .host = &appliance_->host_side().thread(),
+             .route_interface = appliance_->host_side().first_interface(),
+             .notify = notify_});
+        if (!presence) return tl::make_unexpected(presence.error());
+        presence_.emplace(std::move(*presence));
+        for (std::size_t i = 0; i < ports_.size(); ++i) tell_presence(i);
+        return {};
+    }
+
     // Until SIGTERM or SIGINT.
     void run() {
         loop_.on_signal(SIGHUP, [this] { reload(); });
@@ -122,6 +137,7 @@ class RunningWeir {
     }
     void tick() {
         appliance_->world().tick();
+        presence_->tick(appliance_->world(), std::chrono::steady_clock::now());
         Eal::manage_timers();
     }
     void read_statistics() {
@@ -129,9 +145,14 @@ class RunningWeir {
             const bool was_up = ports_[i].link_up;
             ports_[i] = statistics_of(appliance_->ports()[i], appliance_->host_side().thread());
             if (ports_[i].link_up != was_up) tell_link(ports_[i]);
+            tell_presence(i);
             appliance_->host_side().follow(appliance_->ports()[i]);
         }
         publish_metrics();
+    }
+    void tell_presence(std::size_t port) {
+        presence_->set_link(PortId{static_cast<std::uint8_t>(port)}, ports_[port].link_up,
+                            std::chrono::steady_clock::now());
     }
     void tell_link(const PortStatistics& port) {
         notify_(
@@ -165,6 +186,7 @@ class RunningWeir {
     Reloader reloader_;
     ControlLoop loop_;
     std::vector<PortStatistics> ports_;
+    std::optional<VipPresence> presence_;  // from announce() on
     std::shared_ptr<const MetricsLabels> labels_;
     std::unique_ptr<PrometheusExporter> exporter_;
 };
@@ -179,6 +201,7 @@ Result<void> run(const std::string& file, const Config& config, const Notify& no
     // A listener that nobody asked for must not keep the appliance from running.
     if (!listening && config.metrics) return listening;
     if (!listening) notify(Severity::warning, listening.error().message);
+    if (auto announced = weir.announce(); !announced) return announced;
     weir.run();
     return {};
 }

@@ -182,6 +182,22 @@ TEST(VipPresence, AReloadWithdrawsAtOnceAndActivatesWhenInForce) {
     EXPECT_EQ(bench.kernel.routes, set_of({"203.0.113.20"}));
 }
 
+TEST(VipPresence, LinkUpMakesTheRoutesAnew) {
+    Bench bench;
+    bench.link(true);
+    bench.apply(web_config());
+    bench.workers.take(bench.world.generation());
+    bench.run(100ms);
+    bench.link(true);
+    bench.run(100ms);
+    EXPECT_EQ(bench.kernel.calls, 1u) << "nothing has changed";
+    bench.kernel.routes.clear();
+    bench.link(false);
+    bench.link(true);
+    bench.run(100ms);
+    EXPECT_EQ(bench.kernel.routes, set_of({"203.0.113.10"}));
+}
+
 TEST(VipPresence, HealthChangesAnnounceNothing) {
     Bench bench;
     bench.link(true);

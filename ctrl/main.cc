@@ -7,6 +7,7 @@
 #include <exception>
 #include <string>
 
+#include "ctrl/commands/backend_setup_command.h"
 #include "ctrl/commands/check_command.h"
 #include "ctrl/commands/explain_command.h"
 #include "ctrl/commands/replay_command.h"
@@ -47,6 +48,12 @@ void add_explain_options(CLI::App& command, ExplainRequest& request) {
     command.add_flag("--json", request.json, "one JSON object");
 }
 
+void add_backend_setup_options(CLI::App& command, BackendSetupRequest& request) {
+    add_config_option(command, request.config_file);
+    command.add_option("backend", request.backend, "the backend")->required()->type_name("POOL/NAME");
+    command.add_flag("--undo", request.undo, "the commands that take it back");
+}
+
 // A standard stream that the caller closed would be the number of the next file that weir opens: what weir
 // says would go into a capture or into DPDK's memory.
 void fill_standard_streams() {
@@ -65,6 +72,7 @@ int dispatch(int argc, char** argv) {
     std::string config_file;
     ReplayRequest replay;
     ExplainRequest explain;
+    BackendSetupRequest backend_setup;
     CLI::App* run_app = app.add_subcommand("run", "run the appliance; SIGHUP reloads, SIGTERM stops");
     add_config_option(*run_app, config_file);
     CLI::App* check_app = app.add_subcommand("check", "validate a configuration: every error as FILE:LINE");
@@ -74,6 +82,9 @@ int dispatch(int argc, char** argv) {
     add_replay_options(*replay_app, replay);
     CLI::App* explain_app = app.add_subcommand("explain", "which backend a flow gets, and why");
     add_explain_options(*explain_app, explain);
+    CLI::App* backend_setup_app =
+        app.add_subcommand("backend-setup", "prints the commands that make a server ready to be a backend");
+    add_backend_setup_options(*backend_setup_app, backend_setup);
 
     try {
         app.parse(argc, argv);
@@ -83,6 +94,7 @@ int dispatch(int argc, char** argv) {
     if (run_app->parsed()) return run_command(config_file);
     if (check_app->parsed()) return check_command(config_file);
     if (replay_app->parsed()) return replay_command(replay);
+    if (backend_setup_app->parsed()) return backend_setup_command(backend_setup);
     return explain_command(explain);
 }
 

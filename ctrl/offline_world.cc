@@ -12,20 +12,6 @@ namespace weir {
 
 namespace {
 
-// Prints the warnings; the errors become one Error.
-Result<Config> read_or_explain(const std::string& config_file) {
-    ConfigResult read = read_config(config_file);
-    std::string errors;
-    for (const Diagnostic& diagnostic : read.diagnostics) {
-        if (diagnostic.severity == Diagnostic::Severity::warning)
-            std::fprintf(stderr, "%s\n", diagnostic.text().c_str());
-        else
-            errors += (errors.empty() ? "" : "\n") + diagnostic.text();
-    }
-    if (!read.config) return operator_error(errors);
-    return std::move(*read.config);
-}
-
 // The cluster's selection key if its file is there, else the zero key.
 Result<HashKey> selection_key(const Config& config, std::vector<std::string>& assumptions) {
     const std::string& file = config.dataplane.hash_key_file;
@@ -75,9 +61,22 @@ void note_next_hops(OfflineWorld& world) {
 
 }  // namespace
 
+Result<Config> read_offline_config(const std::string& config_file) {
+    ConfigResult read = read_config(config_file);
+    std::string errors;
+    for (const Diagnostic& diagnostic : read.diagnostics) {
+        if (diagnostic.severity == Diagnostic::Severity::warning)
+            std::fprintf(stderr, "%s\n", diagnostic.text().c_str());
+        else
+            errors += (errors.empty() ? "" : "\n") + diagnostic.text();
+    }
+    if (!read.config) return operator_error(errors);
+    return std::move(*read.config);
+}
+
 Result<std::unique_ptr<OfflineWorld>> make_offline_world(const std::string& config_file,
                                                          const std::vector<std::string>& down) {
-    auto config = read_or_explain(config_file);
+    auto config = read_offline_config(config_file);
     if (!config) return tl::make_unexpected(config.error());
     std::vector<std::string> assumptions;
     const auto key = selection_key(*config, assumptions);

@@ -26,8 +26,10 @@ struct OfflineWorld {
     explicit OfflineWorld(const HashKey& key) : compiled(key, true) {}
 };
 
-// Reads, validates and compiles `config_file`. `down` are "POOL/NAME" of backends that count as dead.
-// Warnings of the configuration go to stderr; its errors all become one Error.
+// Reads and validates `config_file`. Warnings go to stderr; the errors all become one Error.
+[[nodiscard]] Result<Config> read_offline_config(const std::string& config_file);
+
+// The same, and compiles it. `down` are "POOL/NAME" of backends that count as dead.
 [[nodiscard]] Result<std::unique_ptr<OfflineWorld>> make_offline_world(const std::string& config_file,
                                                                        const std::vector<std::string>& down);
 

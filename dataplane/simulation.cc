@@ -50,6 +50,14 @@ void set_stamp(rte_mbuf* packet, const Stamp& stamp) {
     std::memcpy(reinterpret_cast<char*>(packet) + stamp_offset(), &stamp, sizeof(stamp));
 }
 
+// There is no kernel: what is punted is counted and forgotten.
+struct VanishingHost {
+    static std::uint32_t punt(std::span<rte_mbuf*> packets) {
+        rte_pktmbuf_free_bulk(packets.data(), static_cast<unsigned>(packets.size()));
+        return static_cast<std::uint32_t>(packets.size());
+    }
+};
+
 struct Sent {
     Stamp stamp;
     rte_mbuf* packet;
@@ -81,10 +89,12 @@ class CaptureWire {
 
 class Simulation::SimulatedWorker {
   public:
-    SimulatedWorker(HugeMemory memory, std::uint64_t flows, std::span<const SimulatedDevice> devices)
+    SimulatedWorker(HugeMemory memory, std::uint64_t flows, std::span<const SimulatedDevice> devices,
+                    PuntLimits& limits)
         : memory_(std::move(memory)),
           // The flow table's key is random in production; here results must repeat.
-          pipeline_(memory_.bytes().first(FlowTable::bytes_for(flows)), HashKey::zero(), counters_),
+          pipeline_(memory_.bytes().first(FlowTable::bytes_for(flows)), HashKey::zero(), counters_,
+                    {.limits = &limits}),
           devices_(devices),
           queues_(devices.size()) {
         for (std::size_t device = 0; device < devices.size(); ++device)
@@ -98,6 +108,7 @@ class Simulation::SimulatedWorker {
             pipeline_.run(burst, world, now);
             pipeline_.flush(world,
                             [&](PortId egress) -> CaptureWire& { return wires[device_of_[index(egress)]]; });
+            pipeline_.hand_up(VanishingHost{});
         };
         for (std::size_t device = 0; device < queues_.size(); ++device) {
             const DevicePorts& ports = devices_[device].ports;
@@ -157,8 +168,8 @@ Result<std::unique_ptr<Simulation>> Simulation::create(unsigned workers, std::ui
     for (unsigned w = 0; w < workers; ++w) {
         auto memory = HugeMemory::allocate(FlowTable::bytes_for(flows_per_worker), false);
         if (!memory) return tl::make_unexpected(memory.error());
-        simulation->workers_.push_back(
-            std::make_unique<SimulatedWorker>(std::move(*memory), flows_per_worker, simulation->devices_));
+        simulation->workers_.push_back(std::make_unique<SimulatedWorker>(
+            std::move(*memory), flows_per_worker, simulation->devices_, simulation->punt_limits_));
     }
     if (stamp_offset() < 0) return machine_error("replay: no room in DPDK's mbufs for a time stamp");
     simulation->pool_ =

@@ -26,13 +26,23 @@ class TickClock {
 
 constexpr std::uint32_t kSweepWhenBusy = 1, kSweepWhenIdle = 64;  // buckets a loop
 constexpr std::uint32_t kDrainLoops = 2 * 1024 / kBurstSize;      // bursts a queue: twice its descriptors
+constexpr std::uint32_t kHostFrames = 32;  // a loop: the kernel's frames wait for those of the ports
+
+// Of a worker without a host thread.
+struct NoHost {
+    static std::uint32_t punt(std::span<rte_mbuf*>) noexcept { return 0; }
+};
 
 }  // namespace
 
 Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
     : counters_(*spec.counters),
-      pipeline_(spec.flow_memory, spec.flow_hash_key, counters_),
+      punt_limits_(spec.workers),
+      pipeline_(spec.flow_memory, spec.flow_hash_key, counters_,
+                {.limits = &punt_limits_, .flows = spec.host_flows}),
       published_(published),
+      host_(spec.host),
+      host_flows_(spec.host_flows),
       id_(spec.id) {
     for (std::size_t port = 0; port < spec.queues.size(); ++port)
         add_port(static_cast<PortId>(port), spec.queues[port]);
@@ -57,9 +67,54 @@ void Worker::add_port(PortId port, const WorkerQueues& queues) {
                                                Tick now) noexcept {
     pipeline_.run(burst, world, now);
     pipeline_.flush(world, [this](PortId egress) -> TxQueue& { return tx_[index(egress)]; });
+    hand_up();
 }
 
-// One burst from each queue. True if any packet came.
+void Worker::hand_up() noexcept {
+    if (host_ != nullptr)
+        pipeline_.hand_up(*host_);
+    else
+        pipeline_.hand_up(NoHost{});
+}
+
+// Frames of one port. What the device refuses was never received: it has a counter of its own.
+void Worker::send_for_host(std::span<rte_mbuf*> frames, const ForwardingSnapshot& world, Tick now) noexcept {
+    const std::size_t port = frames.front()->port;
+    std::array<OutgoingKind, kHostFrames> kinds;  // the frames are the device's once it has taken them
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        const rte_mbuf* frame = frames[i];
+        kinds[i] = static_cast<OutgoingKind>(frame->hash.usr);
+        if (kinds[i] == OutgoingKind::host)
+            host_flows_->note_sent(
+                {rte_pktmbuf_mtod(frame, const std::uint8_t*), frame->data_len, frame->pkt_len}, now);
+    }
+    const VlanTags vlan = world.ports[port].vlan;
+    if (vlan.any()) put_tags(frames, vlan);
+    const std::size_t sent = tx_[port].send(frames);
+    for (std::size_t i = 0; i < sent; ++i) {
+        if (kinds[i] == OutgoingKind::host)
+            counters_.host_tx[port].add(1);
+        else
+            counters_.originated[static_cast<std::size_t>(kinds[i]) - 1].add(1);
+    }
+    if (sent == frames.size()) return;
+    counters_.host_tx_refused[port].add(frames.size() - sent);
+    rte_pktmbuf_free_bulk(frames.data() + sent, static_cast<unsigned>(frames.size() - sent));
+}
+
+// In the order in which they came, port by port. True if there were any.
+bool Worker::send_for_host(const ForwardingSnapshot& world, Tick now) noexcept {
+    if (host_ == nullptr) return false;
+    std::array<rte_mbuf*, kHostFrames> frames;
+    const std::uint32_t count = host_->take(frames);
+    for (std::uint32_t first = 0, end = 0; first < count; first = end) {
+        while (end < count && frames[end]->port == frames[first]->port) ++end;
+        send_for_host(std::span(frames).subspan(first, end - first), world, now);
+    }
+    return count != 0;
+}
+
+// One burst from each queue, and one of what the host thread has. True if any packet came.
 bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
     bool busy = false;
     for (const PolledQueue& polled : polled_) {
@@ -72,11 +127,11 @@ bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
         else
             untag(burst, polled.ports, counters_, [&](Burst& of_port) { run(of_port, world, now); });
     }
-    return busy;
+    return send_for_host(world, now) || busy;
 }
 
-// What the devices had received when stop() was called goes out; a sender that does not stop is not waited
-// for.
+// What the devices and the host thread had for us when stop() was called goes out; a sender that does not
+// stop is not waited for.
 void Worker::drain(const ForwardingSnapshot& world, Tick now) noexcept {
     for (std::uint32_t loops = 0; loops < kDrainLoops && poll(world, now); ++loops) {
     }

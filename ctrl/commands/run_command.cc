@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "ctrl/announce/start_presence.h"
 #include "ctrl/appliance.h"
 #include "ctrl/config/hash_key_file.h"
 #include "ctrl/config/read_config.h"
@@ -60,10 +61,11 @@ Result<HashKey> selection_key(const Config& config, const Notify& notify) {
     return HashKey(key->secret);
 }
 
-PortStatistics statistics_of(const Port& port) {
+PortStatistics statistics_of(const Port& port, const HostThread& host) {
     PortStatistics statistics;
     statistics.name = port.name();
     statistics.link_up = port.link_up();
+    statistics.host = host.stats(port.index());
     statistics.carries_device = port.carries_device();
     if (!statistics.carries_device) return statistics;
     const PortStats stats = port.stats();
@@ -85,7 +87,8 @@ class RunningWeir {
           appliance_(std::move(appliance)),
           reloader_(appliance_->world(), std::move(file)) {
         reloader_.started();
-        for (const Port& port : appliance_->ports()) ports_.push_back(statistics_of(port));
+        for (const Port& port : appliance_->ports())
+            ports_.push_back(statistics_of(port, appliance_->host_side().thread()));
     }
 
     Result<void> listen(const MetricsConfig& metrics) {
@@ -94,6 +97,20 @@ class RunningWeir {
         exporter_ = std::move(*exporter);
         publish_metrics();
         notify_(Severity::info, fmt::format("metrics on http://{}/metrics", metrics.listen));
+        return {};
+    }
+
+    // From here on the network hears of the VIPs.
+    Result<void> announce() {
+        auto presence = start_presence(
+            {.ports = ports_.size(),
+             .mac = [this](PortId port) { return MacAddress{appliance_->ports()[index(port)].mac()}; },
+             .host = &appliance_->host_side().thread(),
+             .route_interface = appliance_->host_side().first_interface(),
+             .notify = notify_});
+        if (!presence) return tl::make_unexpected(presence.error());
+        presence_.emplace(std::move(*presence));
+        for (std::size_t i = 0; i < ports_.size(); ++i) tell_presence(i);
         return {};
     }
 
@@ -118,20 +135,28 @@ class RunningWeir {
         sd_notify(0, "RELOADING=1");
         reloader_.request();
         reloader_.poll();
+        appliance_->host_side().follow(*appliance_->world().config());
         sd_notify(0, "READY=1");
         publish_metrics();
     }
     void tick() {
         appliance_->world().tick();
+        presence_->tick(appliance_->world(), std::chrono::steady_clock::now());
         Eal::manage_timers();
     }
     void read_statistics() {
         for (std::size_t i = 0; i < ports_.size(); ++i) {
             const bool was_up = ports_[i].link_up;
-            ports_[i] = statistics_of(appliance_->ports()[i]);
+            ports_[i] = statistics_of(appliance_->ports()[i], appliance_->host_side().thread());
             if (ports_[i].link_up != was_up) tell_link(ports_[i]);
+            tell_presence(i);
+            appliance_->host_side().follow(appliance_->ports()[i]);
         }
         publish_metrics();
+    }
+    void tell_presence(std::size_t port) {
+        presence_->set_link(PortId{static_cast<std::uint8_t>(port)}, ports_[port].link_up,
+                            std::chrono::steady_clock::now());
     }
     void tell_link(const PortStatistics& port) {
         notify_(
@@ -165,6 +190,7 @@ class RunningWeir {
     Reloader reloader_;
     ControlLoop loop_;
     std::vector<PortStatistics> ports_;
+    std::optional<VipPresence> presence_;  // from announce() on
     std::shared_ptr<const MetricsLabels> labels_;
     std::unique_ptr<PrometheusExporter> exporter_;
 };
@@ -179,6 +205,7 @@ Result<void> run(const std::string& file, const Config& config, const Notify& no
     // A listener that nobody asked for must not keep the appliance from running.
     if (!listening && config.metrics) return listening;
     if (!listening) notify(Severity::warning, listening.error().message);
+    if (auto announced = weir.announce(); !announced) return announced;
     weir.run();
     return {};
 }

@@ -6,6 +6,7 @@
 
 #include "ctrl/config/egress.h"
 #include "ctrl/config/setting_text.h"
+#include "ctrl/config/tunnel_overhead.h"
 #include "ctrl/config/validate_rules.h"
 #include "dataplane/net/address_text.h"
 
@@ -15,12 +16,6 @@ namespace {
 using Modes = std::bitset<kForwardingModes>;
 
 std::size_t bit(ForwardingMode mode) { return static_cast<std::size_t>(mode); }
-bool is_tunnel(ForwardingMode mode) { return mode == ForwardingMode::ipip || mode == ForwardingMode::gue; }
-
-// Bytes that a tunnel puts before a packet: the outer IP header; for GUE also UDP and 4 bytes of GUE.
-unsigned overhead(ForwardingMode mode, const IpAddress& backend) {
-    return (backend.is_v4() ? 20u : 40u) + (mode == ForwardingMode::gue ? 12u : 0u);
-}
 
 // How many backends of a pool a warning concerns: it is given once, at the first.
 struct Count {
@@ -123,7 +118,7 @@ class ReachRule {
                                                         : &ports.front();
         if (port == nullptr) return;
         unsigned& most = overheads_[port];
-        most = std::max(most, overhead(mode, backend.address));
+        most = std::max(most, tunnel_overhead(mode, backend.address.family()));
         const Family family = backend.address.family();
         const bool has_source =
             std::any_of(port->addresses.begin(), port->addresses.end(),

@@ -353,6 +353,7 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
         record.can_send_chains = world_.ports[i].can_send_chains;
         record.vlan = world_.ports[i].vlan;
         record.mtu = world_.ports[i].mtu;
+        record.has_host = !config_.ports[i].host_interface.empty();
         for (const IpPrefix& prefix : config_.ports[i].addresses) record.addresses.push_back(prefix.address);
         snapshot->ports.push_back(std::move(record));
     }

@@ -62,6 +62,10 @@ TEST(DiffConfig, NamesWhatNeedsARestart) {
     qinq.ports[0].vlan = {100, 10};
     EXPECT_EQ(diff_config(config_with(), vlan).needs_restart, Sentences{"port edge: vlan 0 -> 100"});
     EXPECT_EQ(diff_config(vlan, qinq).needs_restart, Sentences{"port edge: vlan 100 -> [ 100, 10 ]"});
+    Config twin = config_with();
+    twin.ports[0].host_interface = "weir0";
+    EXPECT_EQ(diff_config(config_with(), twin).needs_restart,
+              Sentences{"port edge: host_interface none -> weir0"});
     Config two = config_with();
     two.ports.push_back(two.ports[0]);
     two.ports[1].name = "b";

@@ -70,6 +70,26 @@ TEST(ReadConfig, TakesVlansInEveryFormAndPutsPortsOfOneDeviceTogether) {
     EXPECT_EQ(&device_of(devices, 1), &devices[1]);
 }
 
+TEST(ReadConfig, GivesANetworkDeviceAHostInterface) {
+    const auto named = [](const std::string& first, const std::string& second) {
+        const auto result = read_lines(2, "ports = ( { name = \"edge\"; addresses = [ \"10.1.0.2/24\" ]; " +
+                                              first + " }, { name = \"core\"; " + second + " } );");
+        EXPECT_TRUE(result.config) << all_text(result.diagnostics);
+        std::vector<std::string> names;
+        if (result.config)
+            for (const PortConfig& port : result.config->ports) names.push_back(port.host_interface);
+        return names;
+    };
+    using Names = std::vector<std::string>;
+    EXPECT_EQ(named("device = \"0000:00:06.0\";", "device = \"net_af_packet0,iface=eth1\";"),
+              (Names{"weir0", "weir1"}));
+    EXPECT_EQ(named("device = \"net_null0\";", "device = \"net_af_xdp0,iface=eth1\";"), (Names{"", "weir1"}));
+    EXPECT_EQ(named("device = \"net_pcap0,rx_pcap=a\";", "device = \"net_tap0\";"), (Names{"", ""}));
+    EXPECT_EQ(named("device = \"0000:00:06.0\"; host_interface = \"none\";",
+                    "device = \"net_tap0\"; host_interface = \"fifteen_letters\";"),
+              (Names{"", "fifteen_letters"}));
+}
+
 TEST(ReadConfig, TakesPortsInEveryForm) {
     const auto ports = [](const std::string& port) {
         const auto result = read_lines(

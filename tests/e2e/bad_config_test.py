@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from bad_configs import NEED_RESTART, bad_configs, changed
+from lab.built import weir_binary
 from lab.load import Wrk
 from lab.proofs import curl
+from lab.scenarios import VIP4, one_arm
 from lab.servers import WebServers
 from lab.shell import wait_until
-from lab.topology import VIP4, Lab, one_arm
-from lab.weir import Weir, config_text, weir_binary
+from lab.topology import Lab
+from lab.weir import Weir, config_text
 
 GOOD = config_text(one_arm())
 BAD = bad_configs(GOOD)

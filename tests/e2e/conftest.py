@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "lib"))
+from lab.scenarios import SCENARIOS  # noqa: E402
 from lab.servers import WebServers  # noqa: E402
 from lab.shell import need_root, raise_on_signals  # noqa: E402
-from lab.topology import Lab, one_arm, two_arms  # noqa: E402
+from lab.topology import Lab  # noqa: E402
 from lab.weir import Weir  # noqa: E402
-
-LAYOUTS = {"one_arm": one_arm, "two_arms": two_arms}
 
 
 def pytest_configure() -> None:
@@ -34,7 +33,7 @@ def layout(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def lab(layout: str) -> Iterator[Lab]:
-    with Lab(LAYOUTS[layout]()) as network:
+    with Lab(SCENARIOS[layout]()) as network:
         yield network
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from lab.load import Wrk
 from lab.proofs import curl
+from lab.scenarios import VIP4, VIP6
 from lab.servers import WebServers
 from lab.shell import wait_until
-from lab.topology import VIP4, VIP6, Lab
+from lab.topology import Lab
 from lab.weir import Weir
 
 URLS = {VIP4: f"http://{VIP4}/", VIP6: f"http://[{VIP6}]/"}
@@ -32,8 +33,8 @@ def test_vip_answers_ping(lab: Lab, weir: Weir, vip: str) -> None:
 
 
 def test_own_address_answers_ping(lab: Lab, weir: Weir) -> None:
-    for address in lab.network.weir_addresses["edge"]:
-        said = lab.execute("client", "ping", "-c", "2", "-i", "0.2", "-W", "2", address.split("/")[0], check=False)
+    for address in lab.network.port("edge").own:
+        said = lab.execute("client", "ping", "-c", "2", "-i", "0.2", "-W", "2", address, check=False)
         assert "2 received" in said, said
 
 
@@ -70,7 +71,7 @@ def test_load_without_failures_is_counted_per_server(lab: Lab, weir: Weir, serve
 def test_every_packet_is_accounted_for(lab: Lab, weir: Weir) -> None:
     assert wait_until(lambda: weir.metrics().unaccounted() == 0, 3), weir.metrics().text
     metrics = weir.metrics()
-    sent = sum(lab.sent_packets("weir", port) for port in lab.network.weir_addresses)
+    sent = sum(lab.counted("weir", port.name, "tx_packets") for port in lab.network.ports)
     expected = sum(metrics.sum(f"{name}_packets_total") for name in ("worker_forwarded", "worker_answered", "originated"))
     assert abs(sent - expected) <= 2, "what weir counts as sent is what left its interfaces"
 

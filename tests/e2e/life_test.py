@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from lab.built import weir_binary
 from lab.load import Wrk
+from lab.scenarios import VIP4, one_arm
 from lab.servers import WebServers
 from lab.shell import end, in_namespace, start, wait_until
-from lab.topology import VIP4, Lab, one_arm
-from lab.weir import Weir, config_text, weir_binary
+from lab.topology import Lab
+from lab.weir import Weir, config_text
 
 GOOD = config_text(one_arm())
 

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 from lab.load import Wrk
+from lab.scenarios import VIP4
 from lab.servers import WebServers
 from lab.shell import end, in_namespace, wait_until
-from lab.topology import VIP4, Lab
+from lab.topology import Lab
 from lab.weir import Weir, config_text
 
 URL = f"http://{VIP4}/"

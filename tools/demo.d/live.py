@@ -13,9 +13,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from lab.load import Wrk  # noqa: E402
 from lab.proofs import prove_silence  # noqa: E402
+from lab.scenarios import VIP4, VIP6  # noqa: E402
 from lab.servers import WebServers  # noqa: E402
 from lab.shell import end, in_namespace, need_root, raise_on_signals  # noqa: E402
-from lab.topology import VIP4, VIP6, Lab  # noqa: E402
+from lab.topology import Lab  # noqa: E402
 from lab.weir import Weir, config_text  # noqa: E402
 from picture import Picture, accounts, bold, count, drops, green, heading, red  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""The web servers behind weir: one nginx per backend, each with a configuration and a log of its own."""
+"""The servers behind weir: one nginx per backend, each with a configuration and a log of its own; behind a tunnel its end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from lab.built import helper
 from lab.shell import end, in_namespace, start, wait_until
 from lab.topology import Lab
 
@@ -21,6 +22,7 @@ pid {directory}/nginx.pid;
 error_log {directory}/error.log warn;
 events {{ worker_connections 4096; }}
 http {{
+    client_body_temp_path {directory}/body;
     # Which server, which connection, how many requests on it so far, from where, what.
     log_format flow '$connection $connection_requests $remote_addr $remote_port $status $uri';
     access_log {directory}/access.log flow;
@@ -33,6 +35,8 @@ http {{
         location = /100m {{ alias {files}/100m; }}
         # Slow on purpose: a flow that lives through a reload.
         location = /slow {{ alias {files}/100m; limit_rate {slow_rate}; }}
+        # Kept, for a test to look at what came through.
+        location /put/ {{ root {directory}; dav_methods PUT; create_full_put_path on; client_max_body_size 0; }}
     }}
 }}
 """
@@ -100,8 +104,32 @@ class WebServer:
         end(self.process, first=signal.SIGTERM)
 
 
+class TunnelEnd:
+    """tests/support/decapsulator on a backend."""
+
+    def __init__(self, lab: Lab, host: str, directory: Path) -> None:
+        self.lab, self.host = lab, host
+        log = directory / f"decapsulator-{host}.log"
+        self.process: subprocess.Popen[bytes] = start(in_namespace(lab.namespace(host), [helper("decapsulator")]),
+                                                      str(log))
+        if not wait_until(lambda: "ready" in log.read_text(), 10):
+            end(self.process)
+            raise RuntimeError(f"no tunnels on {host}: {log.read_text()}")
+
+    def received(self, device: str) -> int:
+        """Packets that came out of a tunnel: 4in4, 6in4, 4in6, 6in6, gue4 or gue6."""
+        return self.lab.counted(self.host, device, "rx_packets")
+
+    def refused(self, device: str) -> int:
+        """What came by a tunnel and was no packet."""
+        return self.lab.counted(self.host, device, "rx_dropped")
+
+    def stop(self) -> None:
+        end(self.process)
+
+
 class WebServers:
-    """All backends' servers; a context manager."""
+    """All backends' servers and tunnel ends; a context manager."""
 
     def __init__(self, lab: Lab, directory: Path, big_file: bool = True, slow_rate: str = "10m") -> None:
         self.lab, self.directory = lab, directory
@@ -110,17 +138,20 @@ class WebServers:
         self.sha256 = make_big_file(self.files) if big_file else ""
         self.slow_rate = slow_rate
         self.by_name: dict[str, WebServer] = {}
+        self.tunnels: dict[str, TunnelEnd] = {}
 
     def __enter__(self) -> "WebServers":
         try:
             for backend in self.lab.network.backends:
                 self.by_name[backend.name] = WebServer(self.lab, backend.name, self.directory, self.files,
                                                        self.slow_rate)
+                if self.lab.network.host(backend.name).is_tunnel_end:
+                    self.tunnels[backend.name] = TunnelEnd(self.lab, backend.name, self.directory)
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in self.by_name.values():
+        for server in (*self.tunnels.values(), *self.by_name.values()):
             server.stop()

@@ -2,50 +2,74 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from string import Template
 
+from lab.built import weir_binary
+from lab.network import Network
 from lab.shell import end, in_namespace, start, wait_until
-from lab.topology import VIP4, VIP6, Backend, Lab, Network
+from lab.topology import Lab
 
-ROOT = Path(__file__).resolve().parents[3]
+PORT_MTU = 1500
+PROBE_PORT = 9
 METRICS_URL = "http://127.0.0.1:9101/metrics"
 SAMPLE = re.compile(r"^([a-z_:][a-z0-9_:]*)(?:\{(.*)\})? ([^ ]+)$")
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
 
-def weir_binary() -> str:
-    """build/weir, unless WEIR_BINARY names another one (tests of other builds)."""
-    return os.environ.get("WEIR_BINARY", str(ROOT / "build" / "weir"))
+def listed(entries: Iterable[str]) -> str:
+    return ",\n".join(f"    {{ {entry} }}" for entry in entries)
 
 
-def config_text(network: Network, without: Collection[str] = ()) -> str:
-    """The lab's configuration; `without` names backends that are not in the pools."""
-    def backend(one: Backend, address: str) -> str:
-        return f'          {{ name = "{one.name}"; address = "{address}"; port = 80; weight = 1; }}'
+def port_entries(network: Network) -> Iterator[str]:
+    for number, port in enumerate(network.ports):
+        own = ", ".join(f'"{address}"' for address in port.addresses)
+        yield (f'name = "{port.name}"; device = "net_af_packet{number},iface={port.name}"; addresses = [ {own} ]; '
+               f'mtu = {PORT_MTU};')
 
-    def neighbor(one: Backend, address: str) -> str:
-        return f'    {{ address = "{address}"; mac = "{one.mac}"; port = "{network.backend_port}"; }}'
 
-    def port(number: int, name: str, addresses: tuple[str, ...]) -> str:
-        own = ", ".join(f'"{address}"' for address in addresses)
-        return (f'    {{ name = "{name}"; device = "net_af_packet{number},iface={name}"; '
-                f'addresses = [ {own} ]; mtu = 1500; }}')
+def neighbor_entries(network: Network) -> Iterator[str]:
+    """Everybody who stands on a segment of weir's."""
+    segments = {leg.segment: leg.device for leg in network.host("weir").legs}
+    legs = (leg for host in network.hosts for leg in host.legs if leg.segment in segments and not leg.raw)
+    for leg in legs:
+        for address in leg.addresses:
+            yield f'address = "{address.split("/")[0]}"; mac = "{leg.mac}"; port = "{segments[leg.segment]}";'
 
-    present = [one for one in network.backends if one.name not in without]
-    template = Template((Path(__file__).parent / "dsr.cfg.in").read_text())
+
+def route_entries(network: Network) -> Iterator[str]:
+    for port in network.ports:
+        for route in port.routes:
+            yield f'prefix = "{route.prefix}"; via = "{route.gateways[0]}"; port = "{port.name}";'
+
+
+def pool_entries(network: Network, without: Collection[str]) -> Iterator[str]:
+    for service in {service.pool: service for service in network.services}.values():
+        backends = ",\n".join(f'          {{ name = "{one.name}"; address = "{one.address(service.reached_over)}"; '
+                               f'port = 80; weight = 1; }}'
+                              for one in network.behind(service) if one.name not in without)
+        yield f'name = "{service.pool}"; deregistration_delay = "300s"; backends = (\n{backends}\n    );'
+
+
+def service_entries(network: Network) -> Iterator[str]:
+    """Each VIP takes HTTP, and datagrams by which a test sees where a packet goes at this moment."""
+    for one in network.services:
+        for name, protocol, port in ((one.name, "tcp", 80), (f"{one.name}-probe", "udp", PROBE_PORT)):
+            yield (f'name = "{name}"; vip = "{one.vip}"; protocol = "{protocol}"; port = {port}; '
+                   f'forwarding = "{one.kind}"; pool = "{one.pool}";')
+
+
+def config_text(network: Network, without: Collection[str] = (), idle: str = "sleep") -> str:
+    """The configuration of a scenario; `without` names backends that are not in the pools."""
+    template = Template((Path(__file__).parent / "weir.cfg.in").read_text())
     return template.substitute(
-        vip4=VIP4, vip6=VIP6,
-        ports=",\n".join(port(n, *item) for n, item in enumerate(network.weir_addresses.items())),
-        neighbors=",\n".join(neighbor(one, address) for one in network.backends
-                             for address in (one.address4, one.address6)),
-        backends=",\n".join(backend(one, one.address4) for one in present),
-        backends6=",\n".join(backend(one, one.address6) for one in present))
+        scenario=network.name, idle=idle, ports=listed(port_entries(network)), routes=listed(route_entries(network)),
+        neighbors=listed(neighbor_entries(network)), pools=listed(pool_entries(network, without)),
+        services=listed(service_entries(network)))
 
 
 class Metrics:

@@ -187,8 +187,9 @@ Result<std::unique_ptr<Appliance>> Appliance::start(const Config& config, const 
     appliance->host_side_ = std::move(*host_side);
     if (auto step = appliance->make_world(config, selection_key, notify); !step) return failed(step);
     if (auto step = appliance->launch_workers(config); !step) return failed(step);
-    appliance->host_side_->thread().launch(appliance->eal_->host_lcore(),
-                                            [a = appliance.get()](unsigned worker) { a->workers_[worker]->wake(); });
+    appliance->host_side_->thread().launch(
+        appliance->eal_->host_lcore(),
+        [a = appliance.get()](unsigned worker) { a->workers_[worker]->wake(); });
     return appliance;
 }
 

@@ -108,7 +108,7 @@ class HostThread {
     std::vector<HostRings> rings_;  // by worker
     std::vector<Counters> counters_;
     std::optional<unsigned> lcore_;  // absent: it does not run
-    std::atomic<bool> stop_{false};
+    std::atomic<bool> stop_{false}, ended_{false};
 
     std::mutex posted_mutex_;
     std::vector<std::deque<Posted>> posted_;    // by port

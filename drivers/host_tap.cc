@@ -132,6 +132,10 @@ Result<void> HostTap::set_up(const HostTapSpec& spec) {
     // none: the kernel answers solicitations for the receiving interface's own addresses only (RFC
     // 4861 7.2.3).
     if (auto step = netlink_.set_ipv4_setting(index_, IPV4_DEVCONF_ARP_IGNORE, 1); !step) return step;
+    // Machines that have IPv6 disabled by default mean their own interfaces.
+    if (std::ranges::any_of(spec.addresses,
+                            [](const auto& address) { return address.find(':') != address.npos; }))
+        std::ofstream("/proc/sys/net/ipv6/conf/" + name_ + "/disable_ipv6") << 0;
     for (const std::string& address : spec.addresses)
         if (auto step = netlink_.add_address(index_, address); !step) return step;
     if (auto step = change_carrier(descriptor_, spec.carrier); !step) return step;

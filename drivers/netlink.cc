@@ -39,6 +39,8 @@ Result<void> done(int code, const std::string& what) {
     const std::string sentence = "the kernel does not " + what + ": ";
     if (code == -NLE_PERM)
         return operator_error(sentence + "not permitted; run as root, or with the capability NET_ADMIN");
+    if (code == -NLE_NOACCESS)
+        return operator_error(sentence + "no access; is IPv6 disabled (net.ipv6.conf.*.disable_ipv6)?");
     return machine_error(sentence + nl_geterror(code));
 }
 

@@ -85,6 +85,14 @@ TEST_F(HostTapTest, an_ipv6_address_serves_at_once) {
     close(udp);
 }
 
+TEST_F(HostTapTest, an_ipv6_address_serves_where_ipv6_is_disabled_by_default) {
+    std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << 1;
+    const auto twin = HostTap::open(spec());
+    std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << 0;
+    ASSERT_TRUE(twin) << twin.error().message;
+    EXPECT_TRUE(succeeds("ip addr show twin0 | grep 'inet6 fd09::1/64'"));
+}
+
 TEST_F(HostTapTest, carrier_and_mtu_follow_the_port) {
     auto wanted = spec();
     wanted.carrier = false;

@@ -39,6 +39,8 @@ Result<void> done(int code, const std::string& what) {
     const std::string sentence = "the kernel does not " + what + ": ";
     if (code == -NLE_PERM)
         return operator_error(sentence + "not permitted; run as root, or with the capability NET_ADMIN");
+    if (code == -NLE_NOACCESS)
+        return operator_error(sentence + "no access; is IPv6 disabled (net.ipv6.conf.*.disable_ipv6)?");
     return machine_error(sentence + nl_geterror(code));
 }
 
@@ -129,6 +131,12 @@ Result<void> Netlink::set_up(int interface) {
     const Link link = link_of(interface), changes = link_of(interface);
     rtnl_link_set_flags(changes.get(), IFF_UP);
     return done(rtnl_link_change(socket_.get(), link.get(), changes.get(), 0), "set it up");
+}
+
+bool Netlink::is_up(int interface) {
+    rtnl_link* found = nullptr;
+    if (rtnl_link_get_kernel(socket_.get(), interface, nullptr, &found) < 0) return false;
+    return (rtnl_link_get_flags(Link(found).get()) & IFF_UP) != 0;
 }
 
 Result<void> Netlink::set_ipv4_setting(int interface, unsigned setting, std::uint32_t value) {

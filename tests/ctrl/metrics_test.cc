@@ -30,6 +30,7 @@ class MetricsTest : public testing::Test {
         port.name = "edge";
         port.rx_packets = 12;
         port.link_up = true;
+        port.host = {.rx_packets = 21, .rx_bytes = 2'100, .rx_interface_down = 22, .tx_no_mbuf = 23};
         port.nic = {{"bw_in_allowance_exceeded", 3}, {"rx_q0 errors", 4}};
         PortStatistics vlan = port;
         vlan.name = "vlan";
@@ -102,6 +103,10 @@ TEST_F(MetricsTest, SumsWorkersAndNamesThings) {
     EXPECT_EQ(value("weir_port_link_up{port=\"vlan\"}"), "1");
     EXPECT_EQ(text().find("weir_port_rx_packets_total{port=\"vlan\"}"), std::string::npos)
         << "the device's numbers stand once";
+    EXPECT_EQ(value("weir_host_rx_packets_total{port=\"edge\"}"), "21");
+    EXPECT_EQ(value("weir_host_rx_bytes_total{port=\"edge\"}"), "2100");
+    EXPECT_EQ(value("weir_host_rx_dropped_packets_total{port=\"edge\",reason=\"interface_down\"}"), "22");
+    EXPECT_EQ(value("weir_host_tx_dropped_packets_total{port=\"edge\",reason=\"no_mbuf\"}"), "23");
     EXPECT_EQ(value("weir_nic_bw_in_allowance_exceeded_total{port=\"edge\"}"), "3");
     EXPECT_EQ(value("weir_nic_rx_q0_errors_total{port=\"edge\"}"), "4");
     EXPECT_EQ(value("weir_config_generation"), "1");

@@ -85,6 +85,14 @@ TEST_F(HostTapTest, an_ipv6_address_serves_at_once) {
     close(udp);
 }
 
+TEST_F(HostTapTest, an_ipv6_address_serves_where_ipv6_is_disabled_by_default) {
+    std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << 1;
+    const auto twin = HostTap::open(spec());
+    std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << 0;
+    ASSERT_TRUE(twin) << twin.error().message;
+    EXPECT_TRUE(succeeds("ip addr show twin0 | grep 'inet6 fd09::1/64'"));
+}
+
 TEST_F(HostTapTest, carrier_and_mtu_follow_the_port) {
     auto wanted = spec();
     wanted.carrier = false;
@@ -133,6 +141,24 @@ TEST_F(HostTapTest, routes_and_neighbours_of_the_file_are_the_kernels) {
     const auto gone = twin->install({{"10.78.0.0/16", "10.9.0.2"}}, {{"10.9.0.2", kMac}});
     ASSERT_EQ(gone.size(), 1u);
     EXPECT_TRUE(says(gone[0], {"host interface twin0", "add route 10.78.0.0/16 via 10.9.0.2"}));
+}
+
+TEST_F(HostTapTest, what_was_lost_while_it_was_down_comes_back) {
+    auto twin = HostTap::open(spec());
+    ASSERT_TRUE(twin) << twin.error().message;
+    EXPECT_TRUE(twin->install({{"0.0.0.0/0", "10.9.0.2"}}, {{"10.9.0.2", kPeerMac}}).empty());
+    shell("ip link set twin0 down");
+    EXPECT_TRUE(twin->restore().empty());
+    EXPECT_FALSE(succeeds("ip route show proto 87 | grep ."));
+    shell("ip link set twin0 up");
+    EXPECT_FALSE(succeeds("ip addr show twin0 | grep fd09::1/64")) << "the kernel forgets";
+    EXPECT_TRUE(twin->restore().empty());
+    EXPECT_TRUE(succeeds("ip route show proto 87 | grep 'default via 10.9.0.2 dev twin0'"));
+    EXPECT_TRUE(succeeds("ip neigh show dev twin0 | grep '10.9.0.2 lladdr 02:00:00:00:00:32 PERMANENT'"));
+    EXPECT_TRUE(succeeds("ip addr show twin0 | grep fd09::1/64"));
+    shell("ip route del default proto 87");
+    EXPECT_TRUE(twin->restore().empty());
+    EXPECT_FALSE(succeeds("ip route show proto 87 | grep .")) << "what the operator takes away stays away";
 }
 
 TEST_F(HostTapTest, a_name_that_somebody_has_is_refused_in_a_sentence) {

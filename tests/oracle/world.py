@@ -33,6 +33,11 @@ class Port:
     mac: bytes
     mtu: int
     networks: list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]
+    has_host: bool = False  # the kernel has a twin of the port
+
+    @property
+    def own_addresses(self) -> frozenset[bytes]:
+        return frozenset(n.ip.packed for n in self.networks)
 
     def own_address(self, family: int) -> bytes | None:
         return next((n.ip.packed for n in self.networks if n.version == family), None)
@@ -94,6 +99,10 @@ class World:
     own_addresses: frozenset[bytes] = frozenset()
     _cache: dict[tuple[bytes, int, int], Service | None] = field(default_factory=dict)
 
+    def weirs_on(self, port: Port) -> frozenset[bytes]:
+        """The addresses that weir itself speaks for there."""
+        return self.vips - port.own_addresses if port.has_host else self.vips | port.own_addresses
+
     def find_service(self, vip: bytes, protocol: int, port: int) -> Service | None:
         """An exact port beats a range, a range beats "any"."""
         key = (vip, protocol, port)
@@ -133,7 +142,13 @@ def load_world(path: Path, down: frozenset[str] = frozenset()) -> World:
 
 def _port(entry: dict[str, Any]) -> Port:
     networks = [ipaddress.ip_interface(text) for text in entry.get("addresses", [])]
-    return Port(entry["name"], mac_bytes(entry["mac"]), entry.get("mtu", 1500), networks)
+    return Port(entry["name"], mac_bytes(entry["mac"]), entry.get("mtu", 1500), networks, _has_host(entry))
+
+
+def _has_host(entry: dict[str, Any]) -> bool:
+    """By default where the device is a network's, and not one of DPDK's virtual ones."""
+    default = "none" if entry["device"].startswith("net_") else "weirN"
+    return bool(entry.get("host_interface", default) != "none")
 
 
 def _backend(pool: str, entry: dict[str, Any], config: dict[str, Any], ports: dict[str, Port],

@@ -2,6 +2,7 @@
 """Sends seeded mutants through $WEIR and lets the oracle judge every one of them.
 
     judge_mutants.py --count 1000000 --seed 1 --jobs 2
+    judge_mutants.py --host              on a port with a host interface, with frames for the kernel besides
 
 No malformed frame may be forwarded, every well-formed one must be, and every packet must be accounted for.
 The mutants go in chunks with seeds of their own; `mutate.py --seed S --count CHUNK` makes a failing one again.
@@ -27,7 +28,7 @@ from replay.mutate import mutants  # noqa: E402
 from support.python.pcap_file import write_pcap  # noqa: E402
 from support.python.weir_replay import ReplayFailed, arrivals_of, replay, weir_program  # noqa: E402
 
-CONFIG = Path(__file__).resolve().parent / "configs" / "one_arm.cfg"
+CONFIGS = Path(__file__).resolve().parent / "configs"
 CHUNK = 50_000
 FEWEST_FORWARDED = 0.1  # of all mutants: else the mutator has lost its teeth
 
@@ -36,6 +37,11 @@ class Chunk(NamedTuple):
     seed: int
     count: int
     workers: int
+    has_host: bool
+
+    @property
+    def config(self) -> Path:
+        return CONFIGS / ("with_host.cfg" if self.has_host else "one_arm.cfg")
 
 
 class Verdict(NamedTuple):
@@ -45,19 +51,19 @@ class Verdict(NamedTuple):
 
 
 def judge_chunk(chunk: Chunk) -> Verdict:
-    records = mutants(chunk.seed, chunk.count)
-    world = load_world(CONFIG)
+    records = mutants(chunk.seed, chunk.count, chunk.has_host)
+    world = load_world(chunk.config)
     with tempfile.TemporaryDirectory(prefix="weir-mutants-") as folder:
         capture = Path(folder) / "in.pcap"
         write_pcap(capture, records)
         try:
-            replayed = replay(CONFIG, {"edge": capture}, ["edge"], Path(folder), "out", workers=chunk.workers)
+            replayed = replay(chunk.config, {"edge": capture}, ["edge"], Path(folder), "out", workers=chunk.workers)
             report, outputs = read_report(replayed.report), replayed.records()
         except (ReplayFailed, OSError, ValueError, KeyError) as error:
             return Verdict(chunk, [f"{type(error).__name__}: {error}"], Counter())
     problems = LoadBalancer(world, max_problems=1000).judge(arrivals_of({"edge": records}), outputs, report)
     counts = Counter(report.dropped)
-    counts.update(forwarded=report.forwarded, answered=report.answered)
+    counts.update(forwarded=report.forwarded, answered=report.answered, punted=report.punted)
     return Verdict(chunk, problems, counts)
 
 
@@ -71,11 +77,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--host", action="store_true", help="the port has a host interface")
     arguments = parser.parse_args()
     weir_program()  # ends here if there is none
     chunk_size = min(CHUNK, -(-arguments.count // arguments.jobs))
     starts = range(0, arguments.count, chunk_size)
-    chunks = [Chunk(arguments.seed * 1_000_000 + number, min(chunk_size, arguments.count - start), 1 + 3 * (number & 1))
+    chunks = [Chunk(arguments.seed * 1_000_000 + number, min(chunk_size, arguments.count - start), 1 + 3 * (number & 1),
+                    arguments.host)
               for number, start in enumerate(starts)]
     begin, counts, kinds, failed = time.monotonic(), Counter[str](), Counter[str](), 0
     with Pool(arguments.jobs) as pool:
@@ -85,7 +93,8 @@ def main() -> int:
             for problem in verdict.problems:
                 kinds[kind_of(problem)] += 1
                 if kinds[kind_of(problem)] == 1:
-                    print(f"FAIL --seed {verdict.chunk.seed} --count {verdict.chunk.count}: {problem}", flush=True)
+                    print(f"FAIL --seed {verdict.chunk.seed} --count {verdict.chunk.count}"
+                          f"{' --host' * verdict.chunk.has_host}: {problem}", flush=True)
     if counts["forwarded"] < FEWEST_FORWARDED * arguments.count and not failed:
         print(f"FAIL only {counts['forwarded']} of {arguments.count} mutants are well formed")
         failed += 1

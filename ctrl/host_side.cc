@@ -102,6 +102,7 @@ void HostSide::follow(const Port& port) {
                     twin->port, twin->tap.name()));
         return;
     }
+    for (const std::string& refused : twin->tap.restore()) notify_(Severity::warning, refused);
     if (const bool up = port.link_up(); up != std::exchange(twin->carrier, up))
         warn(twin->tap.set_carrier(up));
     if (port.mac() != std::exchange(twin->mac, port.mac())) warn(twin->tap.set_mac(port.mac()));

@@ -95,6 +95,8 @@ HostTap::HostTap(HostTap&& other) noexcept
       index_(other.index_),
       netlink_(std::move(other.netlink_)),
       notes_(std::move(other.notes_)),
+      was_up_(other.was_up_),
+      addresses_(std::move(other.addresses_)),
       routes_(std::move(other.routes_)),
       neighbors_(std::move(other.neighbors_)) {}
 
@@ -114,6 +116,7 @@ Result<HostTap> HostTap::open(const HostTapSpec& spec) {
     HostTap made(spec.name, *descriptor, static_cast<int>(if_nametoindex(spec.name.c_str())),
                  std::move(*netlink));
     if (auto step = made.set_up(spec); !step) return tl::make_unexpected(made.named(step.error()));
+    made.addresses_ = spec.addresses;
     made.look_at_machine(spec);
     return made;
 }
@@ -180,6 +183,21 @@ std::vector<std::string> HostTap::install(const std::vector<HostRoute>& routes,
         [&](const HostRoute& entry) { return netlink_.add_route(index_, entry.prefix, entry.via); },
         [&](const HostRoute& entry) { return netlink_.remove_route(index_, entry.prefix); }, refused);
     for (std::string& sentence : refused) sentence.insert(0, "host interface " + name_ + ": ");
+    return refused;
+}
+
+std::vector<std::string> HostTap::restore() {
+    const bool was_up = std::exchange(was_up_, netlink_.is_up(index_));
+    if (was_up || !was_up_) return {};
+    std::vector<std::string> refused;
+    for (const std::string& address : addresses_)
+        if (auto added = netlink_.add_address(index_, address); !added)
+            refused.push_back(named(added.error()).message);
+    const std::set<HostRoute> routes = std::exchange(routes_, {});
+    const std::set<HostNeighbor> neighbors = std::exchange(neighbors_, {});
+    for (std::string& sentence :
+         install({routes.begin(), routes.end()}, {neighbors.begin(), neighbors.end()}))
+        refused.push_back(std::move(sentence));
     return refused;
 }
 

@@ -64,6 +64,9 @@ class HostTap {
     // about those that it refused, which are tried again next time.
     [[nodiscard]] std::vector<std::string> install(const std::vector<HostRoute>& routes,
                                                    const std::vector<HostNeighbor>& neighbors);
+    // What somebody who has set it down and up again has cost it (routes, neighbours, IPv6 addresses) comes
+    // back. Ask about once a second. Sentences as install() has them.
+    [[nodiscard]] std::vector<std::string> restore();
 
   private:
     HostTap(std::string name, int descriptor, int index, Netlink netlink) noexcept;
@@ -76,6 +79,8 @@ class HostTap {
     int index_;
     Netlink netlink_;
     std::vector<std::string> notes_;
+    bool was_up_ = true;
+    std::vector<std::string> addresses_;
     std::set<HostRoute> routes_;  // in the kernel
     std::set<HostNeighbor> neighbors_;
 };

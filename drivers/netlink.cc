@@ -131,6 +131,12 @@ Result<void> Netlink::set_up(int interface) {
     return done(rtnl_link_change(socket_.get(), link.get(), changes.get(), 0), "set it up");
 }
 
+bool Netlink::is_up(int interface) {
+    rtnl_link* found = nullptr;
+    if (rtnl_link_get_kernel(socket_.get(), interface, nullptr, &found) < 0) return false;
+    return (rtnl_link_get_flags(Link(found).get()) & IFF_UP) != 0;
+}
+
 Result<void> Netlink::set_ipv4_setting(int interface, unsigned setting, std::uint32_t value) {
     const Link link = link_of(interface), changes = link_of(interface);
     rtnl_link_inet_set_conf(changes.get(), setting, value);

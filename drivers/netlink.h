@@ -41,6 +41,8 @@ class Netlink {
     [[nodiscard]] Result<void> set_mac(int interface, const MacBytes& mac);
     [[nodiscard]] Result<void> set_mtu(int interface, std::uint16_t mtu);
     [[nodiscard]] Result<void> set_up(int interface);
+    // Set up, by whomever; its carrier does not matter. False also when it is gone.
+    [[nodiscard]] bool is_up(int interface);
     // One of IPV4_DEVCONF_* (linux/ip.h), as /proc/sys/net/ipv4/conf/<interface> has them.
     [[nodiscard]] Result<void> set_ipv4_setting(int interface, unsigned setting, std::uint32_t value);
 

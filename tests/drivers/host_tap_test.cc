@@ -135,6 +135,24 @@ TEST_F(HostTapTest, routes_and_neighbours_of_the_file_are_the_kernels) {
     EXPECT_TRUE(says(gone[0], {"host interface twin0", "add route 10.78.0.0/16 via 10.9.0.2"}));
 }
 
+TEST_F(HostTapTest, what_was_lost_while_it_was_down_comes_back) {
+    auto twin = HostTap::open(spec());
+    ASSERT_TRUE(twin) << twin.error().message;
+    EXPECT_TRUE(twin->install({{"0.0.0.0/0", "10.9.0.2"}}, {{"10.9.0.2", kPeerMac}}).empty());
+    shell("ip link set twin0 down");
+    EXPECT_TRUE(twin->restore().empty());
+    EXPECT_FALSE(succeeds("ip route show proto 87 | grep ."));
+    shell("ip link set twin0 up");
+    EXPECT_FALSE(succeeds("ip addr show twin0 | grep fd09::1/64")) << "the kernel forgets";
+    EXPECT_TRUE(twin->restore().empty());
+    EXPECT_TRUE(succeeds("ip route show proto 87 | grep 'default via 10.9.0.2 dev twin0'"));
+    EXPECT_TRUE(succeeds("ip neigh show dev twin0 | grep '10.9.0.2 lladdr 02:00:00:00:00:32 PERMANENT'"));
+    EXPECT_TRUE(succeeds("ip addr show twin0 | grep fd09::1/64"));
+    shell("ip route del default proto 87");
+    EXPECT_TRUE(twin->restore().empty());
+    EXPECT_FALSE(succeeds("ip route show proto 87 | grep .")) << "what the operator takes away stays away";
+}
+
 TEST_F(HostTapTest, a_name_that_somebody_has_is_refused_in_a_sentence) {
     for (const char* kind :
          {"ip link add twin0 type veth peer name other0", "ip tuntap add twin0 mode tap"}) {

@@ -186,6 +186,8 @@ def judge_solicitation(world: World, port: Port, frame: bytes, finding: Finding,
     if packet.destination not in world.vips | world.own_addresses and packet.destination[0] != 0xFF:
         reasons |= {"nd_not_vip", "not_vip", "ip_martian_destination"}
     if reasons or frame[21] == 0:
+        if frame[0] & 1 and packet.destination[0] != 0xFF:
+            reasons.add("not_our_mac")
         return drop(*reasons, *finding.reasons)
     open_reasons = set(finding.reasons - {"ip_martian_destination"})
     by_group = frame[0] & 1

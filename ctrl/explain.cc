@@ -61,6 +61,23 @@ void explain_backend(const OfflineWorld& world, const ServiceRecord& service, Ba
     if (!record.resolved) answer.dropped = name_of(DropReason::no_neighbor);
 }
 
+// The port that has the address for its own, if its host interface has the kernel behind it.
+std::string port_of_kernel(const OfflineWorld& world, const IpAddress& address) {
+    for (std::size_t i = 0; i < world.snapshot->ports.size(); ++i) {
+        const PortRecord& port = world.snapshot->ports[i];
+        if (port.has_host && std::ranges::find(port.addresses, address) != port.addresses.end())
+            return world.config.ports[i].name;
+    }
+    return {};
+}
+
+// No service takes it: the kernel's, or dropped.
+void explain_without_service(const OfflineWorld& world, const FlowQuestion& question, DropReason reason,
+                             FlowExplanation& answer) {
+    answer.punted = port_of_kernel(world, question.vip);
+    if (answer.punted.empty()) answer.dropped = name_of(reason);
+}
+
 // RFC 1812 5.3.7, as the parser judges it.
 bool has_martian_source(const FlowQuestion& question) {
     if (question.client == question.vip) return true;
@@ -79,12 +96,12 @@ FlowExplanation explain_flow(const OfflineWorld& world, const FlowQuestion& ques
     }
     const std::uint32_t vip = find_vip(snapshot.services, question.vip);
     if (vip == ServiceTable::kNotVip) {
-        answer.dropped = name_of(DropReason::not_vip);
+        explain_without_service(world, question, DropReason::not_vip, answer);
         return answer;
     }
     const ServiceId id = snapshot.services.find_service(vip, question.protocol, question.vip_port);
     if (id == kNoService) {
-        answer.dropped = name_of(DropReason::no_service);
+        explain_without_service(world, question, DropReason::no_service, answer);
         return answer;
     }
     const ServiceRecord& service = snapshot.service_records[index(id)];

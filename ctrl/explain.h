@@ -17,8 +17,10 @@ struct FlowQuestion {
 };
 
 struct FlowExplanation {
-    // Empty strings and zeros from the point on where the packet would be dropped; then `dropped` says why.
+    // Empty strings and zeros from the point on where the packet would be dropped or go to the kernel; then
+    // `dropped` or `punted` says so.
     std::string dropped;  // name of the drop reason, or empty
+    std::string punted;   // port whose own address it is: the kernel's on its host interface; or empty
     std::string service, pool, backend, backend_address, mode, port, next_hop_mac;
     std::uint64_t hash = 0;
     std::uint32_t slot = 0, slots = 0;

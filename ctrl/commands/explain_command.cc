@@ -54,7 +54,7 @@ Result<FlowQuestion> question_of(const ExplainRequest& request) {
 
 void print_json(const FlowExplanation& answer, const std::vector<std::string>& assumptions) {
     nlohmann::ordered_json json;
-    json["verdict"] = answer.dropped.empty() ? "forward" : "drop";
+    json["verdict"] = !answer.punted.empty() ? "punt" : answer.dropped.empty() ? "forward" : "drop";
     if (!answer.dropped.empty()) json["reason"] = answer.dropped;
     if (!answer.service.empty())
         json.update({{"service", answer.service},
@@ -88,6 +88,7 @@ void print_text(const ExplainRequest& request, const FlowExplanation& answer,
                    answer.port, answer.next_hop_mac, answer.overhead);
     }
     if (!answer.dropped.empty()) fmt::print("dropped   {}\n", answer.dropped);
+    if (!answer.punted.empty()) fmt::print("punted    an address of port {}: to the kernel\n", answer.punted);
     for (const std::string& assumption : assumptions) fmt::print("note      {}\n", assumption);
 }
 

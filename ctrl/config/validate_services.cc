@@ -23,10 +23,11 @@ void check_vip(CheckContext& check, const ServiceConfig& service) {
     if (why)
         check.error(service, "vip",
                     fmt::format("{} {}; allowed: an address that clients can dial", what, *why));
-    if (const auto own = check.own_addresses.find(service.vip); own != check.own_addresses.end())
+    const auto own = check.own_addresses.find(service.vip);
+    if (own != check.own_addresses.end() && own->second->host_interface.empty())
         check.error(service, "vip",
-                    fmt::format("{} is also an address of port {}; a VIP on a port's own address is not "
-                                "built yet: choose another",
+                    fmt::format("{} is also an address of port {}, which has no host_interface to keep it: "
+                                "choose another, or give the port one",
                                 what, in_quotes(own->second->name)));
 }
 

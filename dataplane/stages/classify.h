@@ -68,7 +68,8 @@ bool leave_to_host(Burst& burst, std::uint32_t i, const PacketBytes& packet, con
     const auto& destination = packet.at<typename F::Header>(0).destination;
     if (is_group(destination)) {
         // A solicitation of a VIP may come in a unicast frame: answer looks.
-        (l4.protocol == IpProtocol::icmpv6 ? burst.local : burst.for_host).push(i);
+        const bool may_solicit = F::kFamily == Family::v6 && l4.protocol == IpProtocol::icmpv6;
+        (may_solicit ? burst.local : burst.for_host).push(i);
         return true;
     }
     if (!is_own_address<F>(port, destination)) return false;

@@ -176,7 +176,7 @@ const std::vector<BadLine> kBadLines = {
     {"vip_own_address",
      6,
      services(service("web", "10.1.0.2", "80")),
-     {"also an address of port \"edge\"", "not built yet"}},
+     {"also an address of port \"edge\"", "no host_interface"}},
     {"protocol",
      6,
      "services = ( { name = \"web\"; vip = \"203.0.113.10\"; protocol = \"sctp\"; port = 80; forwarding = "

@@ -85,6 +85,9 @@ TEST_F(CompileTest, ASnapshotSaysWhatTheConfigurationSays) {
     ASSERT_EQ(snapshot.ports.size(), 1u);
     EXPECT_EQ(snapshot.ports[0].mac, mac("02:00:00:00:00:01"));
     EXPECT_EQ(snapshot.ports[0].addresses, (std::vector{ip("10.1.0.2"), ip("fd00:1::2")}));
+    EXPECT_FALSE(snapshot.ports[0].has_host);
+    config.ports[0].host_interface = "weir0";
+    EXPECT_TRUE(compile(config).ports[0].has_host);
 }
 
 TEST_F(CompileTest, AnyPortIsTheWeakestRule) {

@@ -119,6 +119,26 @@ TEST_F(MetricsTest, EveryDropReasonIsThereFromTheStart) {
         EXPECT_EQ(value("weir_dropped_packets_total{reason=\"" + std::string(reason) + "\"}"), "0") << reason;
 }
 
+TEST_F(MetricsTest, WhatGoesToTheKernelAndComesFromIt) {
+    apply(web_config());
+    for (const std::string_view name : kPuntClassNames) {
+        EXPECT_EQ(value("weir_punted_packets_total{class=\"" + std::string(name) + "\"}"), "0") << name;
+        EXPECT_EQ(value("weir_punt_limited_packets_total{class=\"" + std::string(name) + "\"}"), "0") << name;
+    }
+    workers[0].punted_by_class[static_cast<std::size_t>(PuntClass::bgp)].add(3);
+    workers[1].punted_by_class[static_cast<std::size_t>(PuntClass::bgp)].add(4);
+    workers[1].punt_limited[static_cast<std::size_t>(PuntClass::arp)].add(5);
+    workers[0].host_tx[0].add(6);
+    workers[1].host_tx_refused[0].add(7);
+    workers[1].originated[0].add(8);
+    EXPECT_EQ(value("weir_punted_packets_total{class=\"bgp\"}"), "7");
+    EXPECT_EQ(value("weir_punt_limited_packets_total{class=\"arp\"}"), "5");
+    EXPECT_EQ(value("weir_host_tx_packets_total{port=\"edge\"}"), "6");
+    EXPECT_EQ(value("weir_host_tx_refused_packets_total{port=\"edge\"}"), "7");
+    EXPECT_EQ(value("weir_originated_packets_total{kind=\"garp\"}"), "8");
+    EXPECT_EQ(value("weir_originated_packets_total{kind=\"neighbor_advertisement\"}"), "0");
+}
+
 TEST_F(MetricsTest, BackendStates) {
     Config config = web_config();
     config.pools.push_back(pool("idle", {backend("i1", "10.1.1.11")}));

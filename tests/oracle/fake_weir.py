@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -26,7 +27,11 @@ from support.python.checksum import checksum, pseudo_header  # noqa: E402
 from support.python.pcap_file import Record, read_pcap, write_pcap  # noqa: E402
 
 
-DROP_REASONS = (Path(__file__).resolve().parents[2] / "dataplane" / "net" / "drop_reason.h").read_text()
+HEADERS = Path(__file__).resolve().parents[2] / "dataplane" / "net"
+DROP_REASONS = (HEADERS / "drop_reason.h").read_text()
+PUNT_LIMITS = {name: (int(rate.replace("'", "")), int(burst.replace("'", ""))) for name, rate, burst in
+               re.findall(r"X\((\w+), ([\d']+), ([\d']+),", (HEADERS / "punt_class.h").read_text())}
+TICKS_PER_SECOND = 64
 
 
 class FakeWeir:
@@ -36,6 +41,9 @@ class FakeWeir:
         self.dropped: Counter[str] = Counter()
         self.new_flows: Counter[str] = Counter()
         self.backend_packets: Counter[tuple[str, str]] = Counter()
+        self.punted: Counter[str] = Counter()
+        self.punt_limited: Counter[str] = Counter()
+        self.buckets: dict[str, tuple[int, float]] = {}  # by class: last tick, packets that may pass
         self.flows: dict[tuple[Any, ...], tuple[float, str]] = {}  # last seen, state
         self.outputs: dict[str, list[Record]] = {name: [] for name in world.captures}
 
@@ -49,13 +57,25 @@ class FakeWeir:
             port, frame = untagged
             arrival = Arrival(arrival.time, port.name, frame)
             judgement = judge_frame(self.world, port, frame)
-            if judgement.forward is not None:
+            if judgement.punt:
+                self.punt(arrival, judgement.punt)
+            elif judgement.forward is not None:
                 self.forward(arrival, judgement, judgement.forward)
             elif judgement.answer in ("arp", "nd", "echo") and not judgement.reasons:
                 self.counts["answered"] += 1
                 self.send(port.name, arrival.time, answer(judgement, port, arrival.frame))
             else:
                 self.dropped[min(judgement.reasons, key=_priority)] += 1
+
+    def punt(self, arrival: Arrival, punt_class: str) -> None:
+        rate, burst = PUNT_LIMITS[punt_class]
+        tick = arrival.time * TICKS_PER_SECOND // 10**9
+        last, room = self.buckets.get(punt_class, (tick, burst))
+        room = min(burst, room + (tick - last) * rate / TICKS_PER_SECOND)
+        self.buckets[punt_class] = (tick, room - (room >= 1))
+        self.counts["punted"] += room >= 1
+        (self.punted if room >= 1 else self.punt_limited)[punt_class] += 1
+        self.dropped["punt_limited"] += room < 1
 
     def send(self, port: str, time: int, frame: bytes) -> None:
         capture = self.world.ports_beside(port)[0].name
@@ -97,6 +117,7 @@ class FakeWeir:
         return {
             **{name: self.counts[name] for name in ("received", "forwarded", "answered", "punted", "originated")},
             "dropped": dict(self.dropped),
+            "punted_by_class": dict(self.punted), "punt_limited_by_class": dict(self.punt_limited),
             "services": [{"name": s.name, "new_flows": self.new_flows[s.name]} for s in self.world.services],
             "backends": [{"pool": b.pool, "name": b.name, "packets": self.backend_packets[b.pool, b.name]}
                          for pool in self.world.pools.values() for b in pool.backends]}

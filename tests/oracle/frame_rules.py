@@ -48,6 +48,7 @@ class Finding:
     reasons: set[str] = field(default_factory=set)
     may_pass: bool = False
     packet: Packet | None = None
+    walkable: bool = True  # the extension chain leads to a transport header
 
 
 def link_reasons(frame: bytes, port_mac: bytes) -> set[str]:
@@ -168,10 +169,12 @@ def walk_extensions(frame: bytes, finding: Finding, packet: Packet) -> None:
         seen += 1
         if seen > MAX_EXTENSIONS or offset + 8 > end or kind == HOP_BY_HOP and seen > 1:
             finding.reasons.add("ext_chain")
+            finding.walkable = False
             return
         size = 8 if kind == FRAGMENT else 8 + frame[offset + 1] * 8
         if offset + size > end:
             finding.reasons.add("ext_chain")
+            finding.walkable = False
             return
         if kind == ROUTING and (frame[offset + 2] == 0 or frame[offset + 3] != 0):
             finding.reasons.add("ext_chain")
@@ -179,10 +182,12 @@ def walk_extensions(frame: bytes, finding: Finding, packet: Packet) -> None:
             fragments += 1
             if (frame[offset + 2] << 8 | frame[offset + 3]) & 0xFFF9:
                 packet.fragmented = True
+                finding.walkable = "ext_chain" not in finding.reasons
                 packet.protocol = frame[offset]
                 return
         kind = frame[offset]
         offset += size
+    finding.walkable = "ext_chain" not in finding.reasons
     if fragments > 1:  # two atomic fragment headers: no RFC says; dropping them is as good
         finding.reasons.add("ext_chain")
         finding.may_pass = finding.reasons == {"ext_chain"}

@@ -8,6 +8,8 @@ For every packet received, in order:
  2. ARP, neighbour solicitation and echo request for a VIP are answered (answer_rules).
  3. A packet to a service goes to one backend of the service's pool that is in service, byte for byte as the
     mode says (rewrite_rules); never two outputs for one input.
+    On a port with a host interface what is the kernel's (punt_rules) is punted in its class, or dropped
+    punt_limited; nothing leaves.
  4. A known flow stays at its backend, with the same flow label and GUE source port.
  5. Many flows spread over the backends by weight.
  6. Outputs leave in the order of their inputs and carry their timestamps.
@@ -48,7 +50,9 @@ class FlowMemory:
     backend: Backend
     entropy: Entropy
     last: int
-    ended: bool  # a FIN or RST was seen: weir may have forgotten the flow, or begin it anew
+    # A FIN or RST was seen: weir may have forgotten the flow, or begin it anew. Or extension headers: a NIC may
+    # give such a packet to another worker, which does not know the flow.
+    ended: bool
 
 
 class LoadBalancer:
@@ -58,6 +62,7 @@ class LoadBalancer:
         self.problems: list[str] = []
         self.verdicts: Counter[str] = Counter()
         self.drops: Counter[frozenset[str]] = Counter()
+        self.punts: Counter[str] = Counter()  # by class, those over the limit included
         self.flows: dict[tuple[Service, tuple[bytes, bytes, bytes, int]], FlowMemory] = {}
         self.dropped_flows: set[tuple[Service, tuple[bytes, bytes, bytes, int]]] = set()
         self.new_flows: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # service: fewest, most
@@ -103,6 +108,9 @@ class LoadBalancer:
         if service is not None:
             self.service_packets[service.name] += 1
             self.limit_by_mtu(judgement, service)
+        if judgement.punt:
+            self.punts[judgement.punt] += 1
+            return "an output, but it is the kernel's" if sent else ""
         if not sent:
             if not judgement.reasons:
                 return "no output, but nothing forbids the packet"
@@ -157,7 +165,8 @@ class LoadBalancer:
         elif known is not None and not same_entropy(known.entropy, entropy):
             trouble = f"its flow's {known.entropy} became {entropy}"
         flags = arrival.frame[packet.transport + 13] if packet.protocol == TCP else 0
-        self.remember(service, flow, FlowMemory(backend, entropy, arrival.time, bool(flags & FIN_OR_RST)))
+        ended = bool(flags & FIN_OR_RST) or packet.extended
+        self.remember(service, flow, FlowMemory(backend, entropy, arrival.time, ended))
         return trouble
 
     def next_hop_mac(self, backend: Backend, output: bytes) -> bytes:
@@ -215,17 +224,25 @@ class LoadBalancer:
 
     def judge_report(self, report: Report, received: int, sent: int) -> None:
         total_dropped = sum(report.dropped.values())
+        limited = report.dropped.get("punt_limited", 0)
         for name, got, want in (
                 ("received", report.received, received),
                 ("forwarded", report.forwarded, self.verdicts["forwarded"]),
                 ("answered", report.answered, self.verdicts["answered"]),
-                ("sum of dropped", total_dropped, self.verdicts["dropped"] - report.punted),
+                ("sum of dropped", total_dropped - limited, self.verdicts["dropped"]),
+                ("punted + punt_limited", report.punted + limited, self.punts.total()),
+                ("punted by class", sum(report.punted_by_class.values()), report.punted),
+                ("punt_limited by class", sum(report.punt_limited_by_class.values()), limited),
                 ("forwarded + answered + punted + dropped",
                  report.forwarded + report.answered + report.punted + total_dropped, received),
                 ("forwarded + answered + originated", report.forwarded + report.answered + report.originated, sent)):
             if got != want:
                 self.note(f"report: {name} is {got}, the captures say {want}")
-        for reason in set(report.dropped) | {r for reasons in self.drops for r in reasons}:
+        for name in self.punts.keys() | report.punted_by_class.keys() | report.punt_limited_by_class.keys():
+            got = report.punted_by_class.get(name, 0) + report.punt_limited_by_class.get(name, 0)
+            if got != self.punts[name]:
+                self.note(f"report: {got} packets in class {name}, the captures say {self.punts[name]}")
+        for reason in set(report.dropped) - {"punt_limited"} | {r for reasons in self.drops for r in reasons}:
             least = sum(n for reasons, n in self.drops.items() if reasons == {reason})
             most = sum(n for reasons, n in self.drops.items() if reason in reasons)
             if not least <= report.dropped.get(reason, 0) <= most:

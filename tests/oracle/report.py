@@ -15,6 +15,8 @@ class Report:
     punted: int = 0
     originated: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    punted_by_class: dict[str, int] = field(default_factory=dict)
+    punt_limited_by_class: dict[str, int] = field(default_factory=dict)
     new_flows: dict[str, int] = field(default_factory=dict)  # by service
     backend_packets: dict[tuple[str, str], int] = field(default_factory=dict)  # by pool and name
 
@@ -31,5 +33,6 @@ def report_of(data: dict[str, Any]) -> Report:
     return Report(
         data["received"], data["forwarded"], data["answered"], data["punted"], originated,
         {reason: count for reason, count in data["dropped"].items() if count},
+        data["punted_by_class"], data["punt_limited_by_class"],
         {row["name"]: row["new_flows"] for row in data["services"]},
         {(row["pool"], row["name"]): row["packets"] for row in data["backends"]})

@@ -69,6 +69,7 @@ def test_every_scenario_says_what_the_oracle_says(name: str) -> None:
     assert run.report.forwarded == run.scenario.verdicts["forwarded"]
     assert run.report.answered == run.scenario.verdicts["answered"]
     assert run.report.dropped == dict(run.scenario.drops)
+    assert run.report.punted_by_class == dict(run.scenario.punts)
 
 
 @pytest.mark.parametrize("name", scenario_names())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from oracle.frame_rules import (BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, SOLICITED_NODE_MAC,
                                 SOLICITED_NODE_PREFIX, Finding, Packet, link_reasons, read_ipv4, read_ipv6)
+from oracle.punt_rules import punt_class
 from oracle.world import TCP, UDP, Port, Service, World
 from support.python.checksum import is_valid, pseudo_header
 
@@ -28,6 +29,7 @@ class Judgement:
     answer: str = ""  # arp, nd, echo
     packet: Packet | None = None
     flow: tuple[bytes, bytes, bytes, int] | None = None  # source, destination, both L4 ports, protocol
+    punt: str = ""  # the class in which it goes to the kernel, or is dropped punt_limited
 
 
 def drop(*reasons: str) -> Judgement:
@@ -35,8 +37,12 @@ def drop(*reasons: str) -> Judgement:
 
 
 def judge_frame(world: World, port: Port, frame: bytes) -> Judgement:
+    if kernels := punt_class(world, port, frame):
+        return Judgement(frozenset(), punt=kernels)
     reasons = link_reasons(frame, port.mac)
     if reasons:
+        if port.has_host and reasons == {"not_our_mac"} and frame[0] & 1:
+            reasons |= read_ipv4(frame).reasons  # not a group's packet: looked at all the same
         return drop(*reasons)
     ether_type = frame[12] << 8 | frame[13]
     if ether_type == ETHERTYPE_ARP:
@@ -55,7 +61,7 @@ def judge_frame(world: World, port: Port, frame: bytes) -> Judgement:
             discovery.add("nd_malformed")
         return drop("not_our_mac", "not_vip", *discovery, *finding.reasons)
     if packet.destination not in world.vips:
-        return judge_stray(world, finding, packet)
+        return judge_stray(world, port, finding, packet)
     if finding.reasons and not finding.may_pass:
         return drop(*finding.reasons)
     judgement = judge_transport(world, frame, packet)
@@ -64,14 +70,14 @@ def judge_frame(world: World, port: Port, frame: bytes) -> Judgement:
     return judgement
 
 
-def judge_stray(world: World, finding: Finding, packet: Packet) -> Judgement:
+def judge_stray(world: World, port: Port, finding: Finding, packet: Packet) -> Judgement:
     """Not to a VIP. Neighbour messages have a reason of their own; an echo to weir itself may be answered."""
     reasons = finding.reasons | {"not_vip"}
     if packet.protocol == ICMPV6:
         reasons |= {"nd_not_vip", "nd_malformed"}
     ours = packet.destination in world.own_addresses
     judgement = drop(*reasons, *(("fragment", "icmp_error", "icmp_malformed", "icmp_other") if ours else ()))
-    if ours and (finding.may_pass or not finding.reasons):
+    if ours and not port.has_host and (finding.may_pass or not finding.reasons):
         judgement.answer, judgement.packet = "own", packet
     return judgement
 
@@ -147,7 +153,7 @@ def judge_arp(world: World, port: Port, frame: bytes) -> Judgement:
         open_reasons.add("arp_malformed")
     if frame[0] & 1 and frame[:6] != BROADCAST:
         open_reasons.add("not_our_mac")
-    if target not in world.vips and target != port.own_address(4):
+    if target not in world.weirs_on(port):
         return drop("arp_not_vip", *open_reasons)
     if frame[28:32] == target:  # somebody else claims the address
         open_reasons |= {"arp_not_vip", "arp_malformed"}
@@ -169,8 +175,7 @@ def judge_solicitation(world: World, port: Port, frame: bytes, finding: Finding,
     if len(message) < 24 or message[1] or frame[21] != 255 or not icmp_checksum_is_good(message, packet):
         reasons |= {"nd_malformed", "icmp_malformed", "nd_not_vip"}
     target = message[8:24]
-    ours = target in world.vips or target == port.own_address(6)
-    if not ours:
+    if target not in world.weirs_on(port):
         reasons.add("nd_not_vip")
     source_option = len(message) >= 24 and solicitation_options(message[24:])
     if source_option is None or target[:1] == b"\xff":
@@ -181,6 +186,8 @@ def judge_solicitation(world: World, port: Port, frame: bytes, finding: Finding,
     if packet.destination not in world.vips | world.own_addresses and packet.destination[0] != 0xFF:
         reasons |= {"nd_not_vip", "not_vip", "ip_martian_destination"}
     if reasons or frame[21] == 0:
+        if frame[0] & 1 and packet.destination[0] != 0xFF:
+            reasons.add("not_our_mac")
         return drop(*reasons, *finding.reasons)
     open_reasons = set(finding.reasons - {"ip_martian_destination"})
     by_group = frame[0] & 1

@@ -35,6 +35,11 @@ class Port:
     networks: list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]
     device: str
     vlan: tuple[int, ...]  # the outer id first; empty: untagged
+    has_host: bool = False  # the kernel has a twin of the port
+
+    @property
+    def own_addresses(self) -> frozenset[bytes]:
+        return frozenset(n.ip.packed for n in self.networks)
 
     def own_address(self, family: int) -> bytes | None:
         return next((n.ip.packed for n in self.networks if n.version == family), None)
@@ -104,6 +109,9 @@ class World:
     def captures(self) -> list[str]:
         """One port of each device: its captures hold the frames of all of them."""
         return [name for name in self.ports if self.ports_beside(name)[0].name == name]
+    def weirs_on(self, port: Port) -> frozenset[bytes]:
+        """The addresses that weir itself speaks for there."""
+        return self.vips - port.own_addresses if port.has_host else self.vips | port.own_addresses
 
     def find_service(self, vip: bytes, protocol: int, port: int) -> Service | None:
         """An exact port beats a range, a range beats "any"."""
@@ -147,7 +155,13 @@ def _port(entry: dict[str, Any], all_ports: list[dict[str, Any]]) -> Port:
     mac = next(port["mac"] for port in all_ports if port["device"] == entry["device"] and "mac" in port)
     vlan = entry.get("vlan", 0)
     ids = tuple(vlan) if isinstance(vlan, list) else (vlan,) if vlan else ()
-    return Port(entry["name"], mac_bytes(mac), entry.get("mtu", 1500), networks, entry["device"], ids)
+    return Port(entry["name"], mac_bytes(mac), entry.get("mtu", 1500), networks, entry["device"], ids, _has_host(entry))
+
+
+def _has_host(entry: dict[str, Any]) -> bool:
+    """By default where the device is a network's, and not one of DPDK's virtual ones."""
+    default = "none" if entry["device"].startswith("net_") else "weirN"
+    return bool(entry.get("host_interface", default) != "none")
 
 
 def _backend(pool: str, entry: dict[str, Any], config: dict[str, Any], ports: dict[str, Port],

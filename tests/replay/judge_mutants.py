@@ -3,6 +3,7 @@
 
     judge_mutants.py --count 1000000 --seed 1 --jobs 2
     judge_mutants.py --vlans         on a device with three ports, the mutants under VLAN tags, right and wrong ones
+    judge_mutants.py --host              on a port with a host interface, with frames for the kernel besides
 
 No malformed frame may be forwarded, every well-formed one must be, and every packet must be accounted for.
 The mutants go in chunks with seeds of their own; `mutate.py --seed S --count CHUNK` makes a failing one again.
@@ -29,7 +30,7 @@ from replay.mutate import mutants  # noqa: E402
 from support.python.pcap_file import Record, write_pcap  # noqa: E402
 from support.python.weir_replay import ReplayFailed, arrivals_of, replay, weir_program  # noqa: E402
 
-CONFIG = Path(__file__).resolve().parent / "configs" / "one_arm.cfg"
+CONFIGS = Path(__file__).resolve().parent / "configs"
 CHUNK = 50_000
 FEWEST_FORWARDED = 0.1  # of all mutants: else the mutator has lost its teeth
 
@@ -46,6 +47,11 @@ class Chunk(NamedTuple):
     count: int
     workers: int
     vlans: bool
+    has_host: bool
+
+    @property
+    def config(self) -> Path:
+        return CONFIGS / ("with_host.cfg" if self.has_host else "one_arm.cfg")
 
 
 class Verdict(NamedTuple):
@@ -54,8 +60,8 @@ class Verdict(NamedTuple):
     counts: Counter[str]
 
 
-def vlan_config(folder: Path) -> Path:
-    text = CONFIG.read_text().replace("ports = ( {", "ports = " + MORE_PORTS)
+def vlan_config(folder: Path, plain: Path) -> Path:
+    text = plain.read_text().replace("ports = ( {", "ports = " + MORE_PORTS)
     config = folder / "weir.cfg"
     config.write_text(text.replace("mtu = 1500; }", "mtu = 1500; vlan = 100; }"))
     return config
@@ -74,12 +80,12 @@ def with_tags(frame: bytes, chance: Random) -> bytes:
 
 
 def judge_chunk(chunk: Chunk) -> Verdict:
-    records = mutants(chunk.seed, chunk.count)
+    records = mutants(chunk.seed, chunk.count, chunk.has_host)
     if chunk.vlans:
         chance = Random(chunk.seed)
         records = [Record(time, with_tags(frame, chance)) for time, frame in records]
     with tempfile.TemporaryDirectory(prefix="weir-mutants-") as folder:
-        config = vlan_config(Path(folder)) if chunk.vlans else CONFIG
+        config = vlan_config(Path(folder), chunk.config) if chunk.vlans else chunk.config
         world = load_world(config)
         capture, port = Path(folder) / "in.pcap", world.captures[0]
         write_pcap(capture, records)
@@ -90,7 +96,7 @@ def judge_chunk(chunk: Chunk) -> Verdict:
             return Verdict(chunk, [f"{type(error).__name__}: {error}"], Counter())
     problems = LoadBalancer(world, max_problems=1000).judge(arrivals_of({port: records}), outputs, report)
     counts = Counter(report.dropped)
-    counts.update(forwarded=report.forwarded, answered=report.answered)
+    counts.update(forwarded=report.forwarded, answered=report.answered, punted=report.punted)
     return Verdict(chunk, problems, counts)
 
 
@@ -105,12 +111,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--vlans", action="store_true")
+    parser.add_argument("--host", action="store_true", help="the port has a host interface")
     arguments = parser.parse_args()
     weir_program()  # ends here if there is none
     chunk_size = min(CHUNK, -(-arguments.count // arguments.jobs))
     starts = range(0, arguments.count, chunk_size)
     chunks = [Chunk(arguments.seed * 1_000_000 + number, min(chunk_size, arguments.count - start), 1 + 3 * (number & 1),
-                    arguments.vlans)
+                    arguments.vlans, arguments.host)
               for number, start in enumerate(starts)]
     begin, counts, kinds, failed = time.monotonic(), Counter[str](), Counter[str](), 0
     with Pool(arguments.jobs) as pool:
@@ -120,7 +127,8 @@ def main() -> int:
             for problem in verdict.problems:
                 kinds[kind_of(problem)] += 1
                 if kinds[kind_of(problem)] == 1:
-                    print(f"FAIL --seed {verdict.chunk.seed} --count {verdict.chunk.count}: {problem}", flush=True)
+                    print(f"FAIL --seed {verdict.chunk.seed} --count {verdict.chunk.count}"
+                          f"{' --host' * verdict.chunk.has_host}{' --vlans' * verdict.chunk.vlans}: {problem}", flush=True)
     if counts["forwarded"] < FEWEST_FORWARDED * arguments.count and not failed:
         print(f"FAIL only {counts['forwarded']} of {arguments.count} mutants are well formed")
         failed += 1

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Seeded mutants of valid frames: the same seed and count give the same capture on any machine.
 
-    mutate.py --seed 7 --count 20000 out.pcap
+    mutate.py --seed 7 --count 20000 out.pcap          (--host: with frames for a port with a host interface)
 
 A mutant is a valid frame of some kind (each mode, both families, ARP, ND, echo, options, extension chains)
 with one to three mutations. Most have their IPv4 and ICMP checksums mended afterwards, so that the checks
@@ -23,6 +23,7 @@ from support.python.scenario import START, load_scenario  # noqa: E402
 
 KINDS = ("dsr_v4", "dsr_v6", "ipip_4in4", "ipip_4in6", "ipip_6in4", "ipip_6in6", "gue_4in4", "gue_4in6",
          "gue_6in4", "gue_6in6", "routed_backends", "arp_nd_echo", "ipv4_options", "malformed_ipv6")
+HOST_KINDS = ("punt", "punt_never_for_a_vip", "vip_is_own_address")  # for a port with a host interface, besides
 LONGEST_SEED = 400  # bytes: long frames cost time and hide nothing
 GAP = 10_000  # ns between frames
 EDGES = (0, 1, 2, 4, 5, 6, 7, 8, 17, 41, 43, 44, 47, 50, 51, 58, 59, 60, 64, 127, 128, 129, 135, 254, 255)
@@ -208,14 +209,14 @@ def mend_icmp(frame: bytearray, start: int, end: int, pseudo: bytes) -> None:
     frame[start + 2:start + 4] = checksum(pseudo, bytes(frame[start:end])).to_bytes(2, "big")
 
 
-def valid_frames() -> list[bytes]:
-    frames = [record.frame for kind in KINDS for record in load_scenario(kind)[0].received["edge"]]
+def valid_frames(kinds: tuple[str, ...]) -> list[bytes]:
+    frames = [record.frame for kind in kinds for record in load_scenario(kind)[0].received["edge"]]
     return [frame for frame in dict.fromkeys(frames) if len(frame) <= LONGEST_SEED]
 
 
-def mutants(seed: int, count: int) -> list[Record]:
+def mutants(seed: int, count: int, has_host: bool = False) -> list[Record]:
     chance = Random(seed)
-    frames = valid_frames()
+    frames = valid_frames(KINDS + HOST_KINDS if has_host else KINDS)
     records = []
     for number in range(count):
         frame = bytearray(frames[pick(chance, len(frames))])
@@ -231,9 +232,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Writes a capture of seeded mutants.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--host", action="store_true")
     parser.add_argument("capture", type=Path)
     arguments = parser.parse_args()
-    write_pcap(arguments.capture, mutants(arguments.seed, arguments.count))
+    write_pcap(arguments.capture, mutants(arguments.seed, arguments.count, arguments.host))
     return 0
 
 

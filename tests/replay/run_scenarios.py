@@ -32,6 +32,7 @@ DROP_REASONS = Path(__file__).resolve().parents[2] / "dataplane" / "net" / "drop
 # What no capture can bring about, and where it is tested instead.
 NOT_BY_REPLAY = {
     "segmented": "captures become flat mbufs; tests/pipeline feeds chains",
+    "punt_full": "replay's host takes everything; tests/pipeline has a ring that does not",
     "tx_full": "a capture file never refuses a frame; tests/pipeline has a wire that does",
     "no_headroom": "captures become mbufs with DPDK's headroom; tests/pipeline has mbufs without",
     "no_neighbor": "replay derives the MAC address of an unknown next hop; tests/pipeline leaves it out",
@@ -132,6 +133,8 @@ def compare_counts(expectation: dict[str, Any], report: Report) -> list[str]:
         want, count = expectation["dropped"].get(reason, 0), report.dropped.get(reason, 0)
         if want != count:
             problems.append(f"expect.json: dropped {reason} {want}, report: {count}")
+    if expectation.get("punted", {}) != report.punted_by_class:
+        problems.append(f"expect.json: punted {expectation.get('punted', {})}, report: {report.punted_by_class}")
     for service, want in expectation.get("new_flows", {}).items():
         if report.new_flows.get(service) != want:
             problems.append(f"expect.json: new_flows of {service} {want}, report: {report.new_flows.get(service)}")

@@ -17,13 +17,15 @@ class RunningWorker {
   public:
     RunningWorker(std::uint32_t id, std::vector<WorkerQueues> queues, WorkerCounters& counters,
                   const PublishedSnapshot& published, std::uint64_t flows, bool sleeps_when_idle,
-                  bool rx_interrupts = false)
+                  bool rx_interrupts = false, HostRings* host = nullptr, HostFlows* host_flows = nullptr)
         : memory_(std::move(*HugeMemory::allocate(FlowTable::bytes_for(flows), false))),
           worker_(WorkerSpec{.id = id,
                              .queues = std::move(queues),
                              .flow_memory = memory_.bytes().first(FlowTable::bytes_for(flows)),
                              .flow_hash_key = HashKey::zero(),
                              .counters = &counters,
+                             .host = host,
+                             .host_flows = host_flows,
                              .sleeps_when_idle = sleeps_when_idle,
                              .rx_interrupts = rx_interrupts},
                   published),

@@ -4,7 +4,8 @@ A scenario is a folder with a make_packets.py that has a docstring (what it show
 
     def make(s: Scenario) -> None: ...
 
-which tells the story packet by packet: s.forwarded(frame, becomes=...), s.answered(...), s.dropped(reason, ...).
+which tells the story packet by packet: s.forwarded(frame, becomes=...), s.answered(...), s.punted(class, ...),
+s.dropped(reason, ...).
 From it come in.pcap, expect.pcap (when every output is known) and expect.json (counts by verdict).
 """
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Scenario:
         self.expected: dict[str, list[Record]] = {}
         self.verdicts: Counter[str] = Counter()
         self.drops: Counter[str] = Counter()
+        self.punts: Counter[str] = Counter()  # by class
         self.down: list[str] = []
         self.new_flows: dict[str, int] = {}
         self.outputs_known = True
@@ -48,6 +50,10 @@ class Scenario:
         self.drops[reason] += 1
         self._arrive("dropped", frame, port, None, port)
 
+    def punted(self, punt_class: str, frame: Any, port: str = "edge") -> None:
+        self.punts[punt_class] += 1
+        self._arrive("punted", frame, port, None, port)
+
     def wait(self, seconds: float) -> None:
         """The next packet arrives this much later than the last one."""
         self.now += round(seconds * 10**9)
@@ -58,7 +64,7 @@ class Scenario:
         self.received.setdefault(port, []).append(Record(self.now, bytes(frame)))
         if becomes is not None:
             self.expected.setdefault(out, []).append(Record(self.now, bytes(becomes)))
-        elif verdict != "dropped":
+        elif verdict not in ("dropped", "punted"):
             self.outputs_known = False
 
     # --- the files -------------------------------------------------------------------------------------
@@ -66,6 +72,8 @@ class Scenario:
     def expectation(self) -> dict[str, Any]:
         expectation: dict[str, Any] = {"packets": sum(self.verdicts.values())}
         expectation |= {verdict: self.verdicts[verdict] for verdict in ("forwarded", "answered")}
+        if self.punts:
+            expectation["punted"] = dict(sorted(self.punts.items()))
         expectation["dropped"] = dict(sorted(self.drops.items()))
         if self.new_flows:
             expectation["new_flows"] = self.new_flows

@@ -4,6 +4,7 @@
 #include <rte_launch.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "drivers/device_name.h"
@@ -99,6 +100,16 @@ Result<void> Appliance::open_ports(const Config& config, const Notify& notify) {
     return {};
 }
 
+Result<void> Appliance::open_kernel(const Config& config, const Notify& notify) {
+    std::vector<std::string> host_interfaces;
+    for (const PortConfig& port : config.ports) host_interfaces.push_back(port.host_interface);
+    if (std::ranges::all_of(host_interfaces, &std::string::empty)) return {};
+    auto kernel = KernelView::open(host_interfaces, notify);
+    if (!kernel) return tl::make_unexpected(kernel.error());
+    kernel_ = std::move(*kernel);
+    return {};
+}
+
 Result<void> Appliance::make_world(const Config& config, const HashKey& selection_key, Notify notify) {
     for (std::size_t w = 0; w < worker_cpus_.size(); ++w) {
         counters_.push_back(std::make_unique<WorkerCounters>());
@@ -111,6 +122,10 @@ Result<void> Appliance::make_world(const Config& config, const HashKey& selectio
     for (const Port& port : ports_)
         options.ports.push_back(
             {.mac = MacAddress{port.mac()}, .mtu = port.mtu(), .can_send_chains = port.can_send_chains()});
+    if (kernel_ != nullptr) {
+        options.kernel = &kernel_->ways();
+        options.want_ways = [this](const std::vector<IpAddress>& wanted) { kernel_->want(wanted); };
+    }
     world_ = std::make_unique<World>(std::move(options), counter_pointers_);
     const auto applied = world_->apply(config);
     if (!applied) return tl::make_unexpected(applied.error());
@@ -152,6 +167,7 @@ Result<std::unique_ptr<Appliance>> Appliance::start(const Config& config, const 
     std::unique_ptr<Appliance> appliance(new Appliance);
     if (auto step = appliance->start_eal(config, notify); !step) return failed(step);
     if (auto step = appliance->open_ports(config, notify); !step) return failed(step);
+    if (auto step = appliance->open_kernel(config, notify); !step) return failed(step);
     if (auto step = appliance->make_world(config, selection_key, notify); !step) return failed(step);
     if (auto step = appliance->launch_workers(config); !step) return failed(step);
     return appliance;

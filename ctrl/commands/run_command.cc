@@ -6,11 +6,13 @@
 
 #include <csignal>
 #include <cstdio>
+#include <optional>
 
 #include "ctrl/appliance.h"
 #include "ctrl/config/hash_key_file.h"
 #include "ctrl/config/read_config.h"
 #include "ctrl/control_loop.h"
+#include "ctrl/kernel/follow_kernel.h"
 #include "ctrl/log.h"
 #include "ctrl/metrics/prometheus_exporter.h"
 #include "ctrl/reload.h"
@@ -82,6 +84,8 @@ class RunningWeir {
           reloader_(appliance_->world(), std::move(file)) {
         reloader_.started();
         for (const Port& port : appliance_->ports()) ports_.push_back(statistics_of(port));
+        if (appliance_->kernel() != nullptr)
+            follower_.emplace(*appliance_->kernel(), appliance_->world(), loop_);
     }
 
     Result<void> listen(const MetricsConfig& metrics) {
@@ -114,6 +118,7 @@ class RunningWeir {
         sd_notify(0, "RELOADING=1");
         reloader_.request();
         reloader_.poll();
+        if (follower_) follower_->configured();
         sd_notify(0, "READY=1");
         publish_metrics();
     }
@@ -127,6 +132,7 @@ class RunningWeir {
             ports_[i] = statistics_of(appliance_->ports()[i]);
             if (ports_[i].link_up != was_up) tell_link(ports_[i]);
         }
+        if (follower_) follower_->each_second();
         publish_metrics();
     }
     void tell_link(const PortStatistics& port) {
@@ -153,6 +159,7 @@ class RunningWeir {
         input->flow_capacity.assign(appliance_->counters().size(), appliance_->flow_capacity());
         input->tsc_hz = static_cast<double>(rte_get_tsc_hz());
         input->publish_durations = world.publish_durations();
+        if (follower_) input->kernel = follower_->stats();
         exporter_->update(std::move(input));
     }
 
@@ -160,6 +167,7 @@ class RunningWeir {
     std::unique_ptr<Appliance> appliance_;
     Reloader reloader_;
     ControlLoop loop_;
+    std::optional<KernelFollower> follower_;
     std::vector<PortStatistics> ports_;
     std::shared_ptr<const MetricsLabels> labels_;
     std::unique_ptr<PrometheusExporter> exporter_;

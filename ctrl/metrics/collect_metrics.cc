@@ -108,6 +108,28 @@ void add_ports(const MetricsInput& input, Families& families) {
     for (auto& [name, family] : nic) family.finish(families);
 }
 
+void add_kernel(const KernelStats& kernel, Families& families) {
+    FamilyBuilder hops = FamilyBuilder::gauge(
+        "next_hops", "Next hops of backends behind host interfaces, by what the kernel knows of them.");
+    hops.add({{"state", "resolved"}}, kernel.hops.resolved);
+    hops.add({{"state", "unresolved"}}, kernel.hops.unresolved);
+    hops.add({{"state", "failed"}}, kernel.hops.failed);
+    hops.finish(families);
+    FamilyBuilder changes = FamilyBuilder::counter(
+        "netlink_changes_total", "The kernel's notifications that concerned a way to a backend.");
+    changes.add({}, kernel.changes);
+    changes.finish(families);
+    FamilyBuilder resyncs = FamilyBuilder::counter(
+        "netlink_resyncs_total", "Times that everything was read anew because notifications were lost.");
+    resyncs.add({}, kernel.resyncs);
+    resyncs.finish(families);
+    FamilyBuilder publish = FamilyBuilder::histogram(
+        "netlink_publish_duration_seconds",
+        "From the first notification of a change to the publication of the snapshot that has it.");
+    publish.add({}, kernel.publish_durations);
+    publish.finish(families);
+}
+
 struct NumberedWorker {
     std::string name;
     const WorkerCounters* counters;
@@ -252,6 +274,7 @@ std::vector<prometheus::MetricFamily> collect_metrics(const MetricsInput& input)
     add_build_and_config(input, families);
     add_ports(input, families);
     add_workers(input, families);
+    if (input.kernel) add_kernel(*input.kernel, families);
     if (input.labels == nullptr) return families;
     add_services(input, families);
     add_backends(input, families);

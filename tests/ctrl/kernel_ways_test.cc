@@ -29,7 +29,8 @@ class KernelWaysTest : public testing::Test {
   protected:
     KernelWaysTest() {
         ways.set_names({{kEdge, "weir0"}, {kInner, "weir1"}, {kManagement, "eth0"}});
-        ways.set_interface(PortId{0}, kEdge, {{prefix("10.1.0.2/24")}, {prefix("fe80::2/64")}, {prefix("fd00:1::2/64")}});
+        ways.set_interface(PortId{0}, kEdge,
+                           {{prefix("10.1.0.2/24")}, {prefix("fe80::2/64")}, {prefix("fd00:1::2/64")}});
         ways.set_interface(PortId{1}, kInner, {{prefix("10.2.0.2/24")}});
         (void)ways.take_change();
     }
@@ -51,7 +52,8 @@ class KernelWaysTest : public testing::Test {
 };
 
 TEST_F(KernelWaysTest, TheLongestPrefixWinsThenTheLowestMetric) {
-    ways.set_routes({route("0.0.0.0/0", {via("10.1.0.1")}), route("192.168.0.0/16", {via("10.2.0.9", kInner)}, 20),
+    ways.set_routes({route("0.0.0.0/0", {via("10.1.0.1")}),
+                     route("192.168.0.0/16", {via("10.2.0.9", kInner)}, 20),
                      route("192.168.0.0/16", {via("10.1.0.7")}, 10), route("10.1.0.0/24", {on_link()})});
     EXPECT_EQ(ways.find(ip("8.8.8.8")).hop, ip("10.1.0.1"));
     EXPECT_EQ(ways.find(ip("192.168.3.4")).hop, ip("10.1.0.7"));
@@ -87,20 +89,27 @@ TEST_F(KernelWaysTest, SourcesAreTheRoutesElseOfTheHopsNetworkElseTheFirst) {
     KernelRoute chosen = route("192.168.0.0/16", {via("10.1.0.1")});
     chosen.source = ip("10.7.7.7");
     ways.set_interface(PortId{0}, kEdge,
-                       {{prefix("10.0.0.1/32")}, {prefix("10.1.0.2/24")}, {prefix("fe80::2/64")},
-                        {prefix("fd00:1::3/64"), false}, {prefix("fd00:2::2/64")}});
+                       {{prefix("10.0.0.1/32")},
+                        {prefix("10.1.0.2/24")},
+                        {prefix("fe80::2/64")},
+                        {prefix("fd00:1::3/64"), false},
+                        {prefix("fd00:2::2/64")}});
     ways.set_routes({chosen, route("0.0.0.0/0", {via("10.1.0.1")}), route("10.5.0.0/16", {via("10.5.0.1")}),
-                     route("::/0", {via("fe80::1")}), route("fe80::/64", {on_link()}), route("fd00:1::/64", {on_link()})});
+                     route("::/0", {via("fe80::1")}), route("fe80::/64", {on_link()}),
+                     route("fd00:1::/64", {on_link()})});
     EXPECT_EQ(ways.find(ip("192.168.1.1")).source, ip("10.7.7.7"));
     EXPECT_EQ(ways.find(ip("8.8.8.8")).source, ip("10.1.0.2"));
     EXPECT_EQ(ways.find(ip("10.5.1.1")).source, ip("10.0.0.1"));
-    EXPECT_EQ(ways.find(ip("2001:db8::1")).source, ip("fd00:2::2")) << "not the link-local one of the router's network";
+    EXPECT_EQ(ways.find(ip("2001:db8::1")).source, ip("fd00:2::2"))
+        << "not the link-local one of the router's network";
     EXPECT_EQ(ways.find(ip("fe80::9")).source, ip("fe80::2"));
-    EXPECT_EQ(ways.find(ip("fd00:1::9")).source, ip("fd00:2::2")) << "one that is still tentative is the last choice";
+    EXPECT_EQ(ways.find(ip("fd00:1::9")).source, ip("fd00:2::2"))
+        << "one that is still tentative is the last choice";
 }
 
 TEST_F(KernelWaysTest, PathsOfARouteShareBackendsByWeight) {
-    ways.set_routes({route("192.168.0.0/16", {via("10.1.0.1"), via("10.1.0.3", kEdge, 3), via("10.9.0.1", kManagement)})});
+    ways.set_routes({route("192.168.0.0/16",
+                           {via("10.1.0.1"), via("10.1.0.3", kEdge, 3), via("10.9.0.1", kManagement)})});
     const auto share = shares();
     ASSERT_EQ(share.size(), 2u) << "the path out of another interface takes none";
     EXPECT_NEAR(share.at(ip("10.1.0.1")), 250, 60);
@@ -161,7 +170,8 @@ TEST_F(KernelWaysTest, ChangesNameWhomTheyConcern) {
     EXPECT_TRUE(ways.take_change().none());
     ways.set_interface(PortId{1}, kInner, {});
     EXPECT_TRUE(ways.take_change().all);
-    for (unsigned i = 0; i < 100; ++i) ways.set_routes({route("10.77." + std::to_string(i) + ".0/24", {on_link()})});
+    for (unsigned i = 0; i < 100; ++i)
+        ways.set_routes({route("10.77." + std::to_string(i) + ".0/24", {on_link()})});
     EXPECT_TRUE(ways.take_change().all) << "many prefixes: everybody";
 }
 
@@ -216,7 +226,8 @@ TEST(NextHopsByKernel, TheKernelDecidesItsPortsAndTheFileTheOthers) {
     config.neighbors.push_back(entry);
     KernelWays ways({"weir0", ""});
     const NextHops hops(config, false, &ways);
-    EXPECT_FALSE(hops.find(ip("10.1.1.11")).reachable) << "the file's entries of that port are the kernel's matter";
+    EXPECT_FALSE(hops.find(ip("10.1.1.11")).reachable)
+        << "the file's entries of that port are the kernel's matter";
     EXPECT_EQ(hops.find(ip("10.3.0.9")).mac, kOther);
 
     ways.set_interface(PortId{0}, kEdge, {{prefix("10.1.0.2/16")}});
@@ -229,10 +240,12 @@ TEST(NextHopsByKernel, TheKernelDecidesItsPortsAndTheFileTheOthers) {
     hop = hops.find(ip("10.1.1.11"));
     EXPECT_TRUE(hop.resolved);
     EXPECT_EQ(hop.mac, kMac);
-    EXPECT_EQ(hops.find(ip("10.3.0.9")).port, PortId{1}) << "the longer prefix, not the kernel's default route";
+    EXPECT_EQ(hops.find(ip("10.3.0.9")).port, PortId{1})
+        << "the longer prefix, not the kernel's default route";
     EXPECT_EQ(hops.find(ip("10.4.0.9")).address, ip("10.1.0.1"));
 
-    EXPECT_EQ(own_addresses(PortId{0}, config.ports[0], &ways), std::vector{ip("10.1.0.2")}) << "the kernel's";
+    EXPECT_EQ(own_addresses(PortId{0}, config.ports[0], &ways), std::vector{ip("10.1.0.2")})
+        << "the kernel's";
     EXPECT_EQ(own_addresses(PortId{1}, config.ports[1], &ways), std::vector{ip("10.3.0.2")});
     EXPECT_EQ(own_addresses(PortId{0}, config.ports[0], nullptr).size(), 2u) << "the file's";
 }

@@ -85,10 +85,12 @@ void ControlLoop::on_readable(int fd, std::function<void()> callback) {
     entry.callback = std::move(callback);
     uv_poll_init(&state_->loop, &entry.handle, fd);
     entry.handle.data = &entry;
-    const auto call = [](uv_poll_t* handle, int, int) {
+    static constexpr uv_poll_cb kCall = [](uv_poll_t* handle, int status, int) {
+        // libuv leaves a socket with a pending error (netlink's ENOBUFS) alone; reading it clears the error.
+        if (status < 0) uv_poll_start(handle, UV_READABLE, kCall);
         static_cast<State::Poll*>(handle->data)->callback();
     };
-    uv_poll_start(&entry.handle, UV_READABLE, call);
+    uv_poll_start(&entry.handle, UV_READABLE, kCall);
 }
 
 void ControlLoop::run() { uv_run(&state_->loop, UV_RUN_DEFAULT); }

@@ -31,6 +31,10 @@ Result<void> NetlinkSocket::connect() {
         return NL_OK;
     };
     nl_socket_modify_cb(socket_.get(), NL_CB_VALID, NL_CB_CUSTOM, call, this);
+    // Room for what the kernel puts into one datagram at most; else libnl looks at each twice.
+    constexpr std::size_t kDatagram = 64 << 10;
+    nl_socket_set_msg_buf_size(socket_.get(), kDatagram);
+    nl_socket_disable_msg_peek(socket_.get());
     const int error = nl_connect(socket_.get(), NETLINK_ROUTE);
     if (error < 0) return failed("connect", error);
     return {};

@@ -134,6 +134,9 @@ Result<void> Appliance::make_world(const Config& config, const HashKey& selectio
 
 Result<void> Appliance::launch_workers(const Config& config) {
     const std::size_t flow_bytes = FlowTable::bytes_for(config.dataplane.flows_per_worker);
+    const auto host_key = random_key();
+    if (!host_key) return tl::make_unexpected(host_key.error());
+    host_flows_ = std::make_unique<HostFlows>(*host_key);
     for (std::uint32_t w = 0; w < worker_cpus_.size(); ++w) {
         auto memory = HugeMemory::allocate(flow_bytes, config.dataplane.hugepages);
         if (!memory) return tl::make_unexpected(memory.error());
@@ -150,6 +153,8 @@ Result<void> Appliance::launch_workers(const Config& config) {
                         .flow_memory = flow_memory_.back().bytes().first(flow_bytes),
                         .flow_hash_key = *key,
                         .counters = counter_pointers_[w],
+                        .workers = static_cast<std::uint32_t>(worker_cpus_.size()),
+                        .host_flows = host_flows_.get(),
                         .sleeps_when_idle = config.dataplane.idle == IdleMode::sleep};
         for (Port& port : ports_) {
             const auto queue = static_cast<std::uint16_t>(w);

@@ -58,6 +58,7 @@ class Appliance {
     std::vector<WorkerCounters*> counter_pointers_;
     std::unique_ptr<KernelView> kernel_;
     std::unique_ptr<World> world_;
+    std::unique_ptr<HostFlows> host_flows_;
     std::vector<std::unique_ptr<Worker>> workers_;
 };
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 
+#include "drivers/host_wake.h"
 #include "drivers/result.h"
 
 namespace weir {
@@ -23,7 +24,7 @@ class HostRings {
   public:
     // Frames that each of the two rings holds; MbufPools must have them to spare
     // (PoolDemand::held_per_worker).
-    static constexpr std::uint32_t kFrames = 512;
+    static constexpr std::uint32_t kFrames = 256;
 
     // Named "weir_punt_<worker>" and "weir_host_<worker>" in DPDK. Error: no memory. Control core.
     [[nodiscard]] static Result<HostRings> make(unsigned worker);
@@ -33,11 +34,18 @@ class HostRings {
     // Frees the frames that nobody took. The worker and the host thread have stopped.
     ~HostRings();
 
+    // Whom punt() wakes; null (nobody) until it is called. Before the worker runs.
+    void set_wake(HostWake* wake) noexcept { wake_ = wake; }
+
     // --- the worker
 
-    // Hands frames up; mbuf->port is the index of the port by which each came. How many were taken, from the
-    // front; the rest stays the caller's (ring full).
-    [[nodiscard]] std::uint32_t punt(std::span<rte_mbuf*> frames) noexcept { return put(*punted_, frames); }
+    // Hands frames up, and wakes the host thread if it sleeps; mbuf->port is the index of the port by which
+    // each came. How many were taken, from the front; the rest stays the caller's (ring full).
+    [[nodiscard]] std::uint32_t punt(std::span<rte_mbuf*> frames) noexcept {
+        const std::uint32_t taken = put(*punted_, frames);
+        if (wake_ != nullptr && wake_->asleep()) wake_->wake();
+        return taken;
+    }
     // What has come down; mbuf->port is the index of the port to send it by, mbuf->hash.usr an OutgoingKind.
     [[nodiscard]] std::uint32_t take(std::span<rte_mbuf*> frames) noexcept { return get(*outgoing_, frames); }
 
@@ -46,6 +54,9 @@ class HostRings {
     [[nodiscard]] std::uint32_t take_punted(std::span<rte_mbuf*> frames) noexcept {
         return get(*punted_, frames);
     }
+    [[nodiscard]] bool has_punted() const noexcept { return rte_ring_empty(punted_.get()) == 0; }
+    // A frame sent now finds room.
+    [[nodiscard]] bool has_room() const noexcept { return rte_ring_full(outgoing_.get()) == 0; }
     // False: the ring is full and the frame stays the caller's.
     [[nodiscard]] bool send(rte_mbuf* frame) noexcept { return put(*outgoing_, {&frame, 1}) == 1; }
 
@@ -68,6 +79,7 @@ class HostRings {
     }
 
     Ring punted_, outgoing_;
+    HostWake* wake_ = nullptr;
 };
 
 }  // namespace weir

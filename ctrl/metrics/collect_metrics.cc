@@ -130,6 +130,41 @@ void add_kernel(const KernelStats& kernel, Families& families) {
     publish.finish(families);
 }
 
+// What the workers have sent for the kernel and of weir's own accord, and handed up.
+void add_host(const MetricsInput& input, Families& families) {
+    const auto sum = [&](auto&& counter) {
+        std::uint64_t total = 0;
+        for (const WorkerCounters* worker : input.workers) total += counter(*worker).value();
+        return total;
+    };
+    const auto by_port = [&](std::string_view name, std::string_view help, auto member) {
+        FamilyBuilder family = FamilyBuilder::counter(name, help);
+        for (std::size_t port = 0; port < input.ports.size() && port < kMaxPorts; ++port)
+            family.add({{"port", input.ports[port].name}},
+                       sum([&](const WorkerCounters& w) -> auto& { return (w.*member)[port]; }));
+        family.finish(families);
+    };
+    by_port("host_tx_packets_total", "Packets sent for the kernel.", &WorkerCounters::host_tx);
+    by_port("host_tx_refused_packets_total",
+            "Packets of the kernel, or of weir's own accord, that the device had no room for.",
+            &WorkerCounters::host_tx_refused);
+    const auto by_name = [&](std::string_view name, std::string_view help, const char* label,
+                             const auto& names, auto member) {
+        FamilyBuilder family = FamilyBuilder::counter(name, help);
+        for (std::size_t i = 0; i < names.size(); ++i)
+            family.add({{label, names[i]}},
+                       sum([&](const WorkerCounters& w) -> auto& { return (w.*member)[i]; }));
+        family.finish(families);
+    };
+    by_name("originated_packets_total", "Packets sent of weir's own accord, by kind.", "kind",
+            kOriginatedKindNames, &WorkerCounters::originated);
+    by_name("punted_packets_total", "Packets handed to the kernel, by class.", "class", kPuntClassNames,
+            &WorkerCounters::punted_by_class);
+    by_name("punt_limited_packets_total",
+            "Packets for the kernel that the limit of their class held back, by class.", "class",
+            kPuntClassNames, &WorkerCounters::punt_limited);
+}
+
 struct NumberedWorker {
     std::string name;
     const WorkerCounters* counters;
@@ -274,6 +309,7 @@ std::vector<prometheus::MetricFamily> collect_metrics(const MetricsInput& input)
     add_build_and_config(input, families);
     add_ports(input, families);
     add_workers(input, families);
+    add_host(input, families);
     if (input.kernel) add_kernel(*input.kernel, families);
     if (input.labels == nullptr) return families;
     add_services(input, families);

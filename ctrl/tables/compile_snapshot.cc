@@ -368,6 +368,7 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
         record.any_destination_mac = world_.ports[i].any_destination_mac;
         record.can_send_chains = world_.ports[i].can_send_chains;
         record.mtu = world_.ports[i].mtu;
+        record.has_host = !config_.ports[i].host_interface.empty();
         record.addresses =
             own_addresses(PortId{static_cast<std::uint8_t>(i)}, config_.ports[i], world_.kernel);
         snapshot->ports.push_back(std::move(record));

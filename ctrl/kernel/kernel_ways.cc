@@ -100,14 +100,24 @@ bool KernelWays::is_own(const IpAddress& address) const {
     });
 }
 
+bool KernelWays::leads_out_of_a_port(const KernelRoute& route) const {
+    return std::ranges::any_of(
+        route.paths, [this](const KernelPath& path) { return !path.dead && port_of(path.interface); });
+}
+
 const KernelRoute* KernelWays::route_to(const IpAddress& destination) const {
     const auto& lengths = lengths_[family_place(destination.family())];
     for (unsigned length = destination.bit_length() + 1; length-- > 0;) {
         if (!lengths.test(length)) continue;
         const auto routes = fib_.find(network_of(destination, length));
         if (routes == fib_.end()) continue;
-        for (const KernelRoute& route : routes->second)
-            if (route.refused || !std::ranges::all_of(route.paths, &KernelPath::dead)) return &route;
+        const KernelRoute* foreign = nullptr;
+        for (const KernelRoute& route : routes->second) {
+            if (route.refused || leads_out_of_a_port(route)) return &route;
+            const bool lives = !std::ranges::all_of(route.paths, &KernelPath::dead);
+            if (lives && foreign == nullptr) foreign = &route;
+        }
+        if (foreign != nullptr) return foreign;
     }
     return nullptr;
 }

@@ -8,9 +8,11 @@
 // to look at.
 //
 // find() decides as the kernel does: the longest prefix, of it the lowest metric with a path that is not
-// dead. Of several paths (ECMP) each backend has one, by weighted rendezvous hashing over its address: a
-// function of the route alone, the same on every appliance, and when a path goes only its backends move.
-// Paths whose neighbour has FAILED or whose link is down are passed over while there is another.
+// dead; but routes of one prefix that lead out of a port go before those that do not, so that a machine's own
+// default route (its management interface) and weir's can stand side by side. Of several paths (ECMP) each
+// backend has one, by weighted rendezvous hashing over its address: a function of the route alone, the same
+// on every appliance, and when a path goes only its backends move. Paths whose neighbour has FAILED or whose
+// link is down are passed over while there is another.
 //
 // The control thread.
 #pragma once
@@ -165,6 +167,7 @@ class KernelWays {
   private:
     using Fib = std::map<IpPrefix, std::vector<KernelRoute>>;  // by network; of each the lowest metric first
 
+    [[nodiscard]] bool leads_out_of_a_port(const KernelRoute& route) const;
     [[nodiscard]] const KernelRoute* route_to(const IpAddress& destination) const;
     [[nodiscard]] const KernelPath* choose(const KernelRoute& route, const IpAddress& destination) const;
     [[nodiscard]] bool is_live(const KernelPath& path, const IpAddress& destination) const;

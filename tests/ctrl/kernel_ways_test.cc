@@ -72,6 +72,12 @@ TEST_F(KernelWaysTest, ADeadRouteGivesWayToTheNext) {
     EXPECT_EQ(ways.find(ip("192.168.3.4")).port, PortId{1});
 }
 
+TEST_F(KernelWaysTest, TheMachinesOwnDefaultRouteDoesNotHideWeirs) {
+    ways.set_routes({route("0.0.0.0/0", {via("172.31.0.1", kManagement)}, 100),
+                     route("0.0.0.0/0", {via("10.1.0.1")}, 20'000)});
+    EXPECT_EQ(ways.find(ip("8.8.8.8")).hop, ip("10.1.0.1"));
+}
+
 TEST_F(KernelWaysTest, WhatCannotBeReachedIsToldInAClause) {
     KernelRoute hole{.prefix = prefix("172.16.0.0/12"), .refused = true};
     ways.set_routes({route("0.0.0.0/0", {via("10.9.0.1", kManagement)}), hole});

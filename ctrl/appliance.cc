@@ -74,6 +74,7 @@ Result<void> Appliance::start_eal(const Config& config, Notify& notify) {
     EalOptions options;
     options.control_cpu = dataplane.control_cpu;
     options.worker_cpus = worker_cpus_;
+    options.host_thread = true;
     options.hugepages = dataplane.hugepages;
     options.memory = dataplane.memory;
     options.pci_devices = pci_devices(config);
@@ -89,6 +90,7 @@ Result<void> Appliance::open_ports(const Config& config, const Notify& notify) {
     PoolDemand demand;
     demand.ports = static_cast<std::uint32_t>(config.ports.size());
     demand.workers = static_cast<std::uint32_t>(worker_cpus_.size());
+    demand.held_per_worker = 2 * HostRings::kFrames;
     demand.held_by_devices = frames_held_by_devices(config);
     pools_ = std::make_unique<MbufPools>(demand);
     for (std::size_t i = 0; i < config.ports.size(); ++i) {
@@ -154,6 +156,7 @@ Result<void> Appliance::launch_workers(const Config& config) {
                         .flow_hash_key = *key,
                         .counters = counter_pointers_[w],
                         .workers = static_cast<std::uint32_t>(worker_cpus_.size()),
+                        .host = &host_side_->thread().rings(w),
                         .host_flows = host_flows_.get(),
                         .sleeps_when_idle = config.dataplane.idle == IdleMode::sleep};
         for (Port& port : ports_) {
@@ -172,15 +175,21 @@ Result<std::unique_ptr<Appliance>> Appliance::start(const Config& config, const 
     std::unique_ptr<Appliance> appliance(new Appliance);
     if (auto step = appliance->start_eal(config, notify); !step) return failed(step);
     if (auto step = appliance->open_ports(config, notify); !step) return failed(step);
+    auto host_side = HostSide::open(config, appliance->ports_,
+                                    static_cast<unsigned>(appliance->worker_cpus_.size()), notify);
+    if (!host_side) return tl::make_unexpected(host_side.error());
+    appliance->host_side_ = std::move(*host_side);
     if (auto step = appliance->open_kernel(config, notify); !step) return failed(step);
     if (auto step = appliance->make_world(config, selection_key, notify); !step) return failed(step);
     if (auto step = appliance->launch_workers(config); !step) return failed(step);
+    appliance->host_side_->thread().launch(appliance->eal_->host_lcore(), {});
     return appliance;
 }
 
 Appliance::~Appliance() {
     for (const auto& worker : workers_) worker->stop();
     for (unsigned w = 0; w < workers_.size(); ++w) rte_eal_wait_lcore(Eal::lcore(w));
+    if (host_side_ != nullptr) host_side_->thread().stop();
 }
 
 }  // namespace weir

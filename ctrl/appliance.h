@@ -1,4 +1,5 @@
-// The appliance, put together: EAL, ports, workers and the world that they read. What `weir run` runs.
+// The appliance, put together: EAL, ports, the kernel's side, workers and the world that they read. What
+// `weir run` runs.
 //
 // start() opens the devices, compiles and publishes the first snapshot and launches one worker per CPU; the
 // destructor undoes all of it in reverse. Main thread, which must be the one that handles control events
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "ctrl/config/config.h"
+#include "ctrl/host_side.h"
 #include "ctrl/kernel/kernel_view.h"
 #include "ctrl/notify.h"
 #include "ctrl/world.h"
@@ -34,6 +36,7 @@ class Appliance {
     Appliance& operator=(const Appliance&) = delete;
 
     [[nodiscard]] World& world() noexcept { return *world_; }
+    [[nodiscard]] HostSide& host_side() noexcept { return *host_side_; }
     // Null if no port has a host interface.
     [[nodiscard]] KernelView* kernel() noexcept { return kernel_.get(); }
     [[nodiscard]] std::span<const Port> ports() const noexcept { return ports_; }
@@ -53,6 +56,7 @@ class Appliance {
     std::unique_ptr<Eal> eal_;
     std::unique_ptr<MbufPools> pools_;
     std::vector<Port> ports_;
+    std::unique_ptr<HostSide> host_side_;
     std::vector<HugeMemory> flow_memory_;  // by worker
     std::vector<std::unique_ptr<WorkerCounters>> counters_;
     std::vector<WorkerCounters*> counter_pointers_;

@@ -8,11 +8,12 @@
 // none starves another. Where a worker's ring is full, its interfaces are not read: the kernel's queue fills,
 // and the kernel's senders feel it.
 //
-// make() is followed by the workers, which need the rings, then by launch(). Without anything to do it naps a
-// few times, which spares workers a system call for each frame of a conversation, and then sleeps until a
-// frame or a wake comes (host_wake.h). It runs on an lcore of EAL's, because only those have a cache of
-// mbufs: without one each frame would cost an operation on the pool's shared ring, and a thread that is
-// preempted in the middle of such a one stalls every worker.
+// Without anything to do it naps a few times, which spares workers a system call for each frame of a
+// conversation, and then sleeps until a frame or a wake comes (host_wake.h). It runs on an lcore of EAL's,
+// because only those have a cache of mbufs: without one each frame would cost an operation on the pool's
+// shared ring, and a thread that is preempted in the middle of such a one stalls every worker.
+//
+// Order of life: make(), the workers, which need the rings, launch(); the workers' end, stop().
 #pragma once
 
 #include <atomic>

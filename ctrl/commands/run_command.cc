@@ -62,7 +62,7 @@ Result<HashKey> selection_key(const Config& config, const Notify& notify) {
     return HashKey(key->secret);
 }
 
-PortStatistics statistics_of(const Port& port) {
+PortStatistics statistics_of(const Port& port, const HostThread& host) {
     const PortStats stats = port.stats();
     return {.name = port.name(),
             .rx_packets = stats.rx_packets,
@@ -72,6 +72,7 @@ PortStatistics statistics_of(const Port& port) {
             .rx_missed = stats.rx_missed,
             .rx_no_mbuf = stats.rx_no_mbuf,
             .link_up = port.link_up(),
+            .host = host.stats(port.index()),
             .nic = port.nic_counters()};
 }
 
@@ -83,7 +84,8 @@ class RunningWeir {
           appliance_(std::move(appliance)),
           reloader_(appliance_->world(), std::move(file)) {
         reloader_.started();
-        for (const Port& port : appliance_->ports()) ports_.push_back(statistics_of(port));
+        for (const Port& port : appliance_->ports())
+            ports_.push_back(statistics_of(port, appliance_->host_side().thread()));
         if (appliance_->kernel() != nullptr)
             follower_.emplace(*appliance_->kernel(), appliance_->world(), loop_);
     }
@@ -118,6 +120,7 @@ class RunningWeir {
         sd_notify(0, "RELOADING=1");
         reloader_.request();
         reloader_.poll();
+        appliance_->host_side().follow(*appliance_->world().config());
         if (follower_) follower_->configured();
         sd_notify(0, "READY=1");
         publish_metrics();
@@ -129,8 +132,9 @@ class RunningWeir {
     void read_statistics() {
         for (std::size_t i = 0; i < ports_.size(); ++i) {
             const bool was_up = ports_[i].link_up;
-            ports_[i] = statistics_of(appliance_->ports()[i]);
+            ports_[i] = statistics_of(appliance_->ports()[i], appliance_->host_side().thread());
             if (ports_[i].link_up != was_up) tell_link(ports_[i]);
+            appliance_->host_side().follow(appliance_->ports()[i]);
         }
         if (follower_) follower_->each_second();
         publish_metrics();

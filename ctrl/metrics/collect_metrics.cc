@@ -5,6 +5,7 @@
 #include <map>
 
 #include "ctrl/metrics/family_builder.h"
+#include "ctrl/metrics/kernel_metrics.h"
 
 namespace weir {
 namespace {
@@ -108,26 +109,33 @@ void add_ports(const MetricsInput& input, Families& families) {
     for (auto& [name, family] : nic) family.finish(families);
 }
 
-void add_kernel(const KernelStats& kernel, Families& families) {
-    FamilyBuilder hops = FamilyBuilder::gauge(
-        "next_hops", "Next hops of backends behind host interfaces, by what the kernel knows of them.");
-    hops.add({{"state", "resolved"}}, kernel.hops.resolved);
-    hops.add({{"state", "unresolved"}}, kernel.hops.unresolved);
-    hops.add({{"state", "failed"}}, kernel.hops.failed);
-    hops.finish(families);
-    FamilyBuilder changes = FamilyBuilder::counter(
-        "netlink_changes_total", "The kernel's notifications that concerned a way to a backend.");
-    changes.add({}, kernel.changes);
-    changes.finish(families);
-    FamilyBuilder resyncs = FamilyBuilder::counter(
-        "netlink_resyncs_total", "Times that everything was read anew because notifications were lost.");
-    resyncs.add({}, kernel.resyncs);
-    resyncs.finish(families);
-    FamilyBuilder publish = FamilyBuilder::histogram(
-        "netlink_publish_duration_seconds",
-        "From the first notification of a change to the publication of the snapshot that has it.");
-    publish.add({}, kernel.publish_durations);
-    publish.finish(families);
+// What the host thread has done between the workers and the kernel.
+void add_host_thread(const MetricsInput& input, Families& families) {
+    using Port = PortStatistics;
+    add_table<Port>(families, FamilyBuilder::counter,
+                    {{"host_rx_packets_total", "Packets that the kernel has taken by the host interface.",
+                      [](const Port& p) { return number(p.host.rx_packets); }},
+                     {"host_rx_bytes_total", "Bytes of their frames.",
+                      [](const Port& p) { return number(p.host.rx_bytes); }}},
+                    input.ports, [](FamilyBuilder& family, const Port& port, double value) {
+                        family.add({{"port", port.name}}, value);
+                    });
+    FamilyBuilder rx = FamilyBuilder::counter("host_rx_dropped_packets_total",
+                                              "Punted packets that the kernel has not taken, by reason.");
+    FamilyBuilder tx =
+        FamilyBuilder::counter("host_tx_dropped_packets_total",
+                               "Packets of the kernel, or of weir's own accord, that no worker "
+                               "has been given, by reason.");
+    for (const Port& port : input.ports) {
+        const HostPortStats& host = port.host;
+        rx.add({{"port", port.name}, {"reason", "no_interface"}}, host.rx_no_interface);
+        rx.add({{"port", port.name}, {"reason", "interface_down"}}, host.rx_interface_down);
+        rx.add({{"port", port.name}, {"reason", "refused"}}, host.rx_refused);
+        tx.add({{"port", port.name}, {"reason", "no_mbuf"}}, host.tx_no_mbuf);
+        tx.add({{"port", port.name}, {"reason", "too_long"}}, host.tx_too_long);
+    }
+    rx.finish(families);
+    tx.finish(families);
 }
 
 // What the workers have sent for the kernel and of weir's own accord, and handed up.
@@ -310,7 +318,8 @@ std::vector<prometheus::MetricFamily> collect_metrics(const MetricsInput& input)
     add_ports(input, families);
     add_workers(input, families);
     add_host(input, families);
-    if (input.kernel) add_kernel(*input.kernel, families);
+    add_host_thread(input, families);
+    if (input.kernel) add_kernel_metrics(*input.kernel, families);
     if (input.labels == nullptr) return families;
     add_services(input, families);
     add_backends(input, families);

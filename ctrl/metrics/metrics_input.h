@@ -16,6 +16,7 @@
 #include "ctrl/metrics/duration_histogram.h"
 #include "ctrl/world.h"
 #include "dataplane/state/worker_counters.h"
+#include "drivers/host_thread.h"
 
 namespace weir {
 
@@ -62,6 +63,7 @@ struct PortStatistics {
     std::uint64_t rx_packets = 0, tx_packets = 0, rx_bytes = 0, tx_bytes = 0;
     std::uint64_t rx_missed = 0, rx_no_mbuf = 0;
     bool link_up = false;
+    HostPortStats host;                                      // of its host interface
     std::vector<std::pair<std::string, std::uint64_t>> nic;  // extended statistics, DPDK's names
 };
 

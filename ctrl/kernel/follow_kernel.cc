@@ -37,7 +37,7 @@ void KernelFollower::settle() {
         publish_durations_.record(Clock::now() - first_event_);
     }
     const auto ended = Clock::now();
-    not_before_ = ended + 9 * (ended - begun);
+    not_before_ = ended + 3 * (ended - begun);
 }
 
 void KernelFollower::configured() {

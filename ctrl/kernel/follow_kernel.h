@@ -2,8 +2,8 @@
 //
 // Notifications come in bursts (a link that goes down takes addresses, routes and neighbours along), so the
 // first one sets a timer of kSettle, and what has come by then is one change. A dump of large routing tables
-// takes its time: the next settling waits nine times as long as the last one took, so that the control loop
-// gives the kernel's churn at most a tenth of its time.
+// takes its time: the next settling waits three times as long as the last one took, so that the kernel's
+// churn gets at most a quarter of the control loop.
 //
 // The control thread.
 #pragma once

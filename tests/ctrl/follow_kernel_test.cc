@@ -182,6 +182,20 @@ TEST_F(FollowKernelTest, AddressesFollowTheKernel) {
     run_until([&] { return !has("10.1.0.3"); });
 }
 
+TEST_F(FollowKernelTest, AnInterfaceThatComesAfterTheStartIsFound) {
+    tap_.reset();
+    start(config({backend("w1", "10.1.1.11")}));
+    EXPECT_FALSE(record().resolved);
+    run_until([&] { return !sentences_.empty(); });
+    EXPECT_EQ(
+        sentences_.front(),
+        "backend 10.1.1.11: the kernel has no route there: add one with ip route, or an address to the port");
+    make_interface();
+    tap_->add(ip("10.1.1.11"), kFirst);
+    run_until([&] { return has_mac(kFirst); });
+    run_until([&] { return sentences_.back() == "every backend has a resolved next hop again"; });
+}
+
 TEST_F(FollowKernelTest, AnInterfaceThatIsDeletedAndMadeAgainIsFoundAgain) {
     tap_->add(ip("10.1.1.11"), kFirst);
     start(config({backend("w1", "10.1.1.11")}));

@@ -115,6 +115,16 @@ Result<void> Appliance::open_ports(const Config& config, const Notify& notify) {
     return {};
 }
 
+Result<void> Appliance::open_kernel(const Config& config, const Notify& notify) {
+    std::vector<std::string> host_interfaces;
+    for (const PortConfig& port : config.ports) host_interfaces.push_back(port.host_interface);
+    if (std::ranges::all_of(host_interfaces, &std::string::empty)) return {};
+    auto kernel = KernelView::open(host_interfaces, notify);
+    if (!kernel) return tl::make_unexpected(kernel.error());
+    kernel_ = std::move(*kernel);
+    return {};
+}
+
 Result<void> Appliance::make_world(const Config& config, const HashKey& selection_key, Notify notify) {
     for (std::size_t w = 0; w < worker_cpus_.size(); ++w) {
         counters_.push_back(std::make_unique<WorkerCounters>());
@@ -132,6 +142,10 @@ Result<void> Appliance::make_world(const Config& config, const HashKey& selectio
                                  .mtu = port.mtu(),
                                  .can_send_chains = port.can_send_chains(),
                                  .vlan = config.ports[port.index()].vlan});
+    if (kernel_ != nullptr) {
+        options.kernel = &kernel_->ways();
+        options.want_ways = [this](const std::vector<IpAddress>& wanted) { kernel_->want(wanted); };
+    }
     world_ = std::make_unique<World>(std::move(options), counter_pointers_);
     const auto applied = world_->apply(config);
     if (!applied) return tl::make_unexpected(applied.error());
@@ -185,6 +199,7 @@ Result<std::unique_ptr<Appliance>> Appliance::start(const Config& config, const 
                                     static_cast<unsigned>(appliance->worker_cpus_.size()), notify);
     if (!host_side) return tl::make_unexpected(host_side.error());
     appliance->host_side_ = std::move(*host_side);
+    if (auto step = appliance->open_kernel(config, notify); !step) return failed(step);
     if (auto step = appliance->make_world(config, selection_key, notify); !step) return failed(step);
     if (auto step = appliance->launch_workers(config); !step) return failed(step);
     appliance->host_side_->thread().launch(

@@ -12,6 +12,7 @@
 
 #include "ctrl/config/config.h"
 #include "ctrl/host_side.h"
+#include "ctrl/kernel/kernel_view.h"
 #include "ctrl/notify.h"
 #include "ctrl/world.h"
 #include "dataplane/worker.h"
@@ -36,6 +37,8 @@ class Appliance {
 
     [[nodiscard]] World& world() noexcept { return *world_; }
     [[nodiscard]] HostSide& host_side() noexcept { return *host_side_; }
+    // Null if no port has a host interface.
+    [[nodiscard]] KernelView* kernel() noexcept { return kernel_.get(); }
     [[nodiscard]] std::span<const Port> ports() const noexcept { return ports_; }
     [[nodiscard]] std::span<WorkerCounters* const> counters() const noexcept { return counter_pointers_; }
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return workers_.front()->flow_capacity(); }
@@ -44,6 +47,7 @@ class Appliance {
     Appliance() = default;
     Result<void> start_eal(const Config& config, Notify& notify);
     Result<void> open_ports(const Config& config, const Notify& notify);
+    Result<void> open_kernel(const Config& config, const Notify& notify);
     Result<void> make_world(const Config& config, const HashKey& selection_key, Notify notify);
     Result<void> launch_workers(const Config& config);
 
@@ -56,6 +60,7 @@ class Appliance {
     std::vector<HugeMemory> flow_memory_;  // by worker
     std::vector<std::unique_ptr<WorkerCounters>> counters_;
     std::vector<WorkerCounters*> counter_pointers_;
+    std::unique_ptr<KernelView> kernel_;
     std::unique_ptr<World> world_;
     std::unique_ptr<HostFlows> host_flows_;
     std::vector<std::unique_ptr<Worker>> workers_;

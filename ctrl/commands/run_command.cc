@@ -6,12 +6,14 @@
 
 #include <csignal>
 #include <cstdio>
+#include <optional>
 
 #include "ctrl/announce/start_presence.h"
 #include "ctrl/appliance.h"
 #include "ctrl/config/hash_key_file.h"
 #include "ctrl/config/read_config.h"
 #include "ctrl/control_loop.h"
+#include "ctrl/kernel/follow_kernel.h"
 #include "ctrl/log.h"
 #include "ctrl/metrics/prometheus_exporter.h"
 #include "ctrl/reload.h"
@@ -89,6 +91,8 @@ class RunningWeir {
         reloader_.started();
         for (const Port& port : appliance_->ports())
             ports_.push_back(statistics_of(port, appliance_->host_side().thread()));
+        if (appliance_->kernel() != nullptr)
+            follower_.emplace(*appliance_->kernel(), appliance_->world(), loop_);
     }
 
     Result<void> listen(const MetricsConfig& metrics) {
@@ -136,6 +140,7 @@ class RunningWeir {
         reloader_.request();
         reloader_.poll();
         appliance_->host_side().follow(*appliance_->world().config());
+        if (follower_) follower_->configured();
         sd_notify(0, "READY=1");
         publish_metrics();
     }
@@ -152,6 +157,7 @@ class RunningWeir {
             tell_presence(i);
             appliance_->host_side().follow(appliance_->ports()[i]);
         }
+        if (follower_) follower_->each_second();
         publish_metrics();
     }
     void tell_presence(std::size_t port) {
@@ -182,6 +188,7 @@ class RunningWeir {
         input->flow_capacity.assign(appliance_->counters().size(), appliance_->flow_capacity());
         input->tsc_hz = static_cast<double>(rte_get_tsc_hz());
         input->publish_durations = world.publish_durations();
+        if (follower_) input->kernel = follower_->stats();
         exporter_->update(std::move(input));
     }
 
@@ -189,6 +196,7 @@ class RunningWeir {
     std::unique_ptr<Appliance> appliance_;
     Reloader reloader_;
     ControlLoop loop_;
+    std::optional<KernelFollower> follower_;
     std::vector<PortStatistics> ports_;
     std::optional<VipPresence> presence_;  // from announce() on
     std::shared_ptr<const MetricsLabels> labels_;

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "ctrl/metrics/family_builder.h"
+#include "ctrl/metrics/kernel_metrics.h"
 
 namespace weir {
 namespace {
@@ -325,6 +326,7 @@ std::vector<prometheus::MetricFamily> collect_metrics(const MetricsInput& input)
     add_workers(input, families);
     add_host(input, families);
     add_host_thread(input, families);
+    if (input.kernel) add_kernel_metrics(*input.kernel, families);
     if (input.labels == nullptr) return families;
     add_services(input, families);
     add_backends(input, families);

@@ -5,11 +5,13 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "ctrl/backend_state.h"
+#include "ctrl/kernel/kernel_stats.h"
 #include "ctrl/metrics/counter_sums.h"
 #include "ctrl/metrics/duration_histogram.h"
 #include "ctrl/world.h"
@@ -78,6 +80,7 @@ struct MetricsInput {
     std::vector<std::uint64_t> flow_capacity;    // by worker
     double tsc_hz = 1;
     DurationHistogram publish_durations;
+    std::optional<KernelStats> kernel;  // absent: no port has a host interface
 };
 
 }  // namespace weir

@@ -199,6 +199,18 @@ TEST(ReadConfig, WarnsWhereATunnelHasNoRoomOrNoRoute) {
     EXPECT_EQ(result.diagnostics[1].text().rfind("a.cfg:5: warning: ", 0), 0u);
 }
 
+TEST(ReadConfig, WhereTheKernelIsAskedTheFileNeedNotSayTheWay) {
+    std::string text = good_text_but(4, "");
+    text.replace(text.find("net_null0\"; addresses = [ \"10.1.0.2/24\" ];"), 42,
+                 "net_null0\"; host_interface = \"weir0\";");
+    text.replace(text.rfind("10.1.0.11"), 9, "10.2.0.11");
+    const auto result = read_config_text(text, "a.cfg");  // dsr
+    ASSERT_TRUE(result.config) << all_text(result.diagnostics);
+    EXPECT_TRUE(result.diagnostics.empty()) << all_text(result.diagnostics);
+    text.replace(text.find("\"dsr\""), 5, "\"gue\"");
+    EXPECT_TRUE(read_config_text(text, "a.cfg").diagnostics.empty());
+}
+
 TEST(ReadConfig, SaysEverythingAtOnceInTheFilesOrder) {
     std::string text = good_text_but(8, "timeouts = { udp = 1; tcp = \"1s\"; };");
     text.replace(text.find("workers = 1"), 11, "workers = 0");

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,3 +49,12 @@ def servers(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebS
 def weir(lab: Lab, servers: WebServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weir]:
     with Weir(lab, tmp_path_factory.mktemp("weir")) as running:
         yield running
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Puts a figure into the test's output, passed or not."""
+    def print_it(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n    {text}", flush=True)
+    return print_it

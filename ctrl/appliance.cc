@@ -4,6 +4,7 @@
 #include <rte_launch.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "drivers/device_name.h"
@@ -73,6 +74,7 @@ Result<void> Appliance::start_eal(const Config& config, Notify& notify) {
     EalOptions options;
     options.control_cpu = dataplane.control_cpu;
     options.worker_cpus = worker_cpus_;
+    options.host_thread = true;
     options.hugepages = dataplane.hugepages;
     options.memory = dataplane.memory;
     options.pci_devices = pci_devices(config);
@@ -88,6 +90,7 @@ Result<void> Appliance::open_ports(const Config& config, const Notify& notify) {
     PoolDemand demand;
     demand.ports = static_cast<std::uint32_t>(config.ports.size());
     demand.workers = static_cast<std::uint32_t>(worker_cpus_.size());
+    demand.held_per_worker = 2 * HostRings::kFrames;
     demand.held_by_devices = frames_held_by_devices(config);
     pools_ = std::make_unique<MbufPools>(demand);
     for (std::size_t i = 0; i < config.ports.size(); ++i) {
@@ -96,6 +99,16 @@ Result<void> Appliance::open_ports(const Config& config, const Notify& notify) {
         for (const std::string& note : port->notes()) notify(Severity::warning, note);
         ports_.push_back(std::move(*port));
     }
+    return {};
+}
+
+Result<void> Appliance::open_kernel(const Config& config, const Notify& notify) {
+    std::vector<std::string> host_interfaces;
+    for (const PortConfig& port : config.ports) host_interfaces.push_back(port.host_interface);
+    if (std::ranges::all_of(host_interfaces, &std::string::empty)) return {};
+    auto kernel = KernelView::open(host_interfaces, notify);
+    if (!kernel) return tl::make_unexpected(kernel.error());
+    kernel_ = std::move(*kernel);
     return {};
 }
 
@@ -111,6 +124,10 @@ Result<void> Appliance::make_world(const Config& config, const HashKey& selectio
     for (const Port& port : ports_)
         options.ports.push_back(
             {.mac = MacAddress{port.mac()}, .mtu = port.mtu(), .can_send_chains = port.can_send_chains()});
+    if (kernel_ != nullptr) {
+        options.kernel = &kernel_->ways();
+        options.want_ways = [this](const std::vector<IpAddress>& wanted) { kernel_->want(wanted); };
+    }
     world_ = std::make_unique<World>(std::move(options), counter_pointers_);
     const auto applied = world_->apply(config);
     if (!applied) return tl::make_unexpected(applied.error());
@@ -119,6 +136,9 @@ Result<void> Appliance::make_world(const Config& config, const HashKey& selectio
 
 Result<void> Appliance::launch_workers(const Config& config) {
     const std::size_t flow_bytes = FlowTable::bytes_for(config.dataplane.flows_per_worker);
+    const auto host_key = random_key();
+    if (!host_key) return tl::make_unexpected(host_key.error());
+    host_flows_ = std::make_unique<HostFlows>(*host_key);
     for (std::uint32_t w = 0; w < worker_cpus_.size(); ++w) {
         auto memory = HugeMemory::allocate(flow_bytes, config.dataplane.hugepages);
         if (!memory) return tl::make_unexpected(memory.error());
@@ -135,6 +155,9 @@ Result<void> Appliance::launch_workers(const Config& config) {
                         .flow_memory = flow_memory_.back().bytes().first(flow_bytes),
                         .flow_hash_key = *key,
                         .counters = counter_pointers_[w],
+                        .workers = static_cast<std::uint32_t>(worker_cpus_.size()),
+                        .host = &host_side_->thread().rings(w),
+                        .host_flows = host_flows_.get(),
                         .sleeps_when_idle = config.dataplane.idle == IdleMode::sleep};
         for (Port& port : ports_) {
             const auto queue = static_cast<std::uint16_t>(w);
@@ -152,14 +175,21 @@ Result<std::unique_ptr<Appliance>> Appliance::start(const Config& config, const 
     std::unique_ptr<Appliance> appliance(new Appliance);
     if (auto step = appliance->start_eal(config, notify); !step) return failed(step);
     if (auto step = appliance->open_ports(config, notify); !step) return failed(step);
+    auto host_side = HostSide::open(config, appliance->ports_,
+                                    static_cast<unsigned>(appliance->worker_cpus_.size()), notify);
+    if (!host_side) return tl::make_unexpected(host_side.error());
+    appliance->host_side_ = std::move(*host_side);
+    if (auto step = appliance->open_kernel(config, notify); !step) return failed(step);
     if (auto step = appliance->make_world(config, selection_key, notify); !step) return failed(step);
     if (auto step = appliance->launch_workers(config); !step) return failed(step);
+    appliance->host_side_->thread().launch(appliance->eal_->host_lcore(), {});
     return appliance;
 }
 
 Appliance::~Appliance() {
     for (const auto& worker : workers_) worker->stop();
     for (unsigned w = 0; w < workers_.size(); ++w) rte_eal_wait_lcore(Eal::lcore(w));
+    if (host_side_ != nullptr) host_side_->thread().stop();
 }
 
 }  // namespace weir

@@ -1,4 +1,5 @@
-// The appliance, put together: EAL, ports, workers and the world that they read. What `weir run` runs.
+// The appliance, put together: EAL, ports, the kernel's side, workers and the world that they read. What
+// `weir run` runs.
 //
 // start() opens the devices, compiles and publishes the first snapshot and launches one worker per CPU; the
 // destructor undoes all of it in reverse. Main thread, which must be the one that handles control events
@@ -10,6 +11,8 @@
 #include <vector>
 
 #include "ctrl/config/config.h"
+#include "ctrl/host_side.h"
+#include "ctrl/kernel/kernel_view.h"
 #include "ctrl/notify.h"
 #include "ctrl/world.h"
 #include "dataplane/worker.h"
@@ -33,6 +36,9 @@ class Appliance {
     Appliance& operator=(const Appliance&) = delete;
 
     [[nodiscard]] World& world() noexcept { return *world_; }
+    [[nodiscard]] HostSide& host_side() noexcept { return *host_side_; }
+    // Null if no port has a host interface.
+    [[nodiscard]] KernelView* kernel() noexcept { return kernel_.get(); }
     [[nodiscard]] std::span<const Port> ports() const noexcept { return ports_; }
     [[nodiscard]] std::span<WorkerCounters* const> counters() const noexcept { return counter_pointers_; }
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return workers_.front()->flow_capacity(); }
@@ -41,6 +47,7 @@ class Appliance {
     Appliance() = default;
     Result<void> start_eal(const Config& config, Notify& notify);
     Result<void> open_ports(const Config& config, const Notify& notify);
+    Result<void> open_kernel(const Config& config, const Notify& notify);
     Result<void> make_world(const Config& config, const HashKey& selection_key, Notify notify);
     Result<void> launch_workers(const Config& config);
 
@@ -49,10 +56,13 @@ class Appliance {
     std::unique_ptr<Eal> eal_;
     std::unique_ptr<MbufPools> pools_;
     std::vector<Port> ports_;
+    std::unique_ptr<HostSide> host_side_;
     std::vector<HugeMemory> flow_memory_;  // by worker
     std::vector<std::unique_ptr<WorkerCounters>> counters_;
     std::vector<WorkerCounters*> counter_pointers_;
+    std::unique_ptr<KernelView> kernel_;
     std::unique_ptr<World> world_;
+    std::unique_ptr<HostFlows> host_flows_;
     std::vector<std::unique_ptr<Worker>> workers_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <uv.h>
 
+#include <iterator>
 #include <list>
 
 namespace weir {
@@ -15,16 +16,30 @@ struct ControlLoop::State {
         uv_timer_t handle;
         std::function<void()> callback;
     };
+    struct OneShot {
+        uv_timer_t handle;
+        std::function<void()> callback;
+        std::list<OneShot>& all;
+        std::list<OneShot>::iterator place;
+    };
+    struct Poll {
+        uv_poll_t handle;
+        std::function<void()> callback;
+    };
     uv_loop_t loop;
     // libuv keeps pointers to the handles: lists, because their elements do not move.
     std::list<Signal> signals;
     std::list<Timer> timers;
+    std::list<OneShot> one_shots;  // an element goes once its handle is closed
+    std::list<Poll> polls;
 };
 
 ControlLoop::ControlLoop() : state_(std::make_unique<State>()) { uv_loop_init(&state_->loop); }
 
 ControlLoop::~ControlLoop() {
-    const auto close = [](uv_handle_t* handle, void*) { uv_close(handle, nullptr); };
+    const auto close = [](uv_handle_t* handle, void*) {
+        if (uv_is_closing(handle) == 0) uv_close(handle, nullptr);
+    };
     uv_walk(&state_->loop, close, nullptr);
     uv_run(&state_->loop, UV_RUN_DEFAULT);  // lets the handles finish closing
     uv_loop_close(&state_->loop);
@@ -47,6 +62,35 @@ void ControlLoop::every(std::chrono::milliseconds period, std::function<void()> 
     const auto ms = static_cast<std::uint64_t>(period.count());
     const auto call = [](uv_timer_t* handle) { static_cast<State::Timer*>(handle->data)->callback(); };
     uv_timer_start(&entry.handle, call, ms, ms);
+}
+
+void ControlLoop::after(std::chrono::milliseconds delay, std::function<void()> callback) {
+    auto& all = state_->one_shots;
+    auto& entry = all.emplace_back(State::OneShot{{}, std::move(callback), all, {}});
+    entry.place = std::prev(all.end());
+    uv_timer_init(&state_->loop, &entry.handle);
+    entry.handle.data = &entry;
+    const auto call = [](uv_timer_t* handle) {
+        static_cast<State::OneShot*>(handle->data)->callback();
+        uv_close(reinterpret_cast<uv_handle_t*>(handle), [](uv_handle_t* closed) {
+            const auto* one_shot = static_cast<State::OneShot*>(closed->data);
+            one_shot->all.erase(one_shot->place);
+        });
+    };
+    uv_timer_start(&entry.handle, call, static_cast<std::uint64_t>(delay.count()), 0);
+}
+
+void ControlLoop::on_readable(int fd, std::function<void()> callback) {
+    auto& entry = state_->polls.emplace_back();
+    entry.callback = std::move(callback);
+    uv_poll_init(&state_->loop, &entry.handle, fd);
+    entry.handle.data = &entry;
+    static constexpr uv_poll_cb kCall = [](uv_poll_t* handle, int status, int) {
+        // libuv leaves a socket with a pending error (netlink's ENOBUFS) alone; reading it clears the error.
+        if (status < 0) uv_poll_start(handle, UV_READABLE, kCall);
+        static_cast<State::Poll*>(handle->data)->callback();
+    };
+    uv_poll_start(&entry.handle, UV_READABLE, kCall);
 }
 
 void ControlLoop::run() { uv_run(&state_->loop, UV_RUN_DEFAULT); }

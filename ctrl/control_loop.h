@@ -20,6 +20,10 @@ class ControlLoop {
     // Signals that arrive while the callback runs are coalesced into one more call.
     void on_signal(int signal, std::function<void()> callback);
     void every(std::chrono::milliseconds period, std::function<void()> callback);
+    // Once.
+    void after(std::chrono::milliseconds delay, std::function<void()> callback);
+    // Called as long as there is something to read. `fd` outlives the loop's run().
+    void on_readable(int fd, std::function<void()> callback);
 
     // Returns after stop().
     void run();

@@ -28,6 +28,17 @@ Json dropped_by_reason(Workers workers) {
     return dropped;
 }
 
+// What `counter` counts by punt class; classes with nothing are left out.
+Json by_punt_class(Workers workers, auto&& counter) {
+    Json json = Json::object();
+    for (std::size_t c = 0; c < kPuntClasses; ++c) {
+        const std::uint64_t count = sum(
+            workers, [&](auto& w) -> auto& { return counter(w)[c]; });
+        if (count != 0) json[std::string(kPuntClassNames[c])] = count;
+    }
+    return json;
+}
+
 // The counters that services and backends have in common.
 template <class At>
 void add_traffic(Json& json, Workers workers, At&& at) {
@@ -142,6 +153,10 @@ Json make_replay_report(const OfflineWorld& world, Workers workers) {
             {"forwarded", forwarded},
             {"answered", answered},
             {"punted", punted},
+            {"punted_by_class", by_punt_class(
+                                    workers, [](auto& w) -> auto& { return w.punted_by_class; })},
+            {"punt_limited_by_class", by_punt_class(
+                                          workers, [](auto& w) -> auto& { return w.punt_limited; })},
             {"dropped", std::move(dropped)},
             {"originated", 0},  // weir sends nothing of its own accord yet
             {"unaccounted", unaccounted},

@@ -9,7 +9,7 @@ namespace weir {
 World::World(WorldOptions options, std::span<WorkerCounters* const> workers)
     : options_(std::move(options)),
       workers_(workers),
-      compiled_(options_.selection_key, options_.derive_unknown_macs),
+      compiled_(options_.selection_key, options_.derive_unknown_macs, options_.kernel),
       published_(options_.max_readers),
       named_(workers.size(), 0) {}
 
@@ -34,18 +34,40 @@ Result<ApplyReport> World::apply(Config next) {
     auto config = std::make_unique<const Config>(std::move(next));
     const ConfigDelta delta(config_.get(), *config);
     if (auto ids = ids_.assign(delta, generation_ + 1); !ids) return tl::make_unexpected(ids.error());
+    want_ways(delta);
     const ApplyReport report = compile_and_publish(delta, begun);
     config_ = std::move(config);
     return report;
 }
 
+void World::want_ways(const ConfigDelta& delta) const {
+    if (!options_.want_ways) return;
+    std::vector<IpAddress> wanted;
+    for (const std::size_t pool : delta.changed_pools())
+        for (const BackendConfig& backend : delta.next().pools[pool].backends)
+            wanted.push_back(backend.address);
+    options_.want_ways(wanted);
+}
+
+std::vector<IpAddress> World::destinations() const {
+    std::vector<IpAddress> destinations;
+    for (const auto& [name, pool] : compiled_.pool_ids)
+        for (const BackendId id : compiled_.pools[index(pool)].ids)
+            destinations.push_back(compiled_.inputs[index(id)].address);
+    return destinations;
+}
+
 ApplyReport World::republish() { return compile_and_publish(ConfigDelta::none(*config_), options_.now()); }
 
-ApplyReport World::compile_and_publish(const ConfigDelta& delta, Time begun) {
+ApplyReport World::apply_ways(const WaysChange& change) {
+    return compile_and_publish(ConfigDelta::none(*config_), options_.now(), &change);
+}
+
+ApplyReport World::compile_and_publish(const ConfigDelta& delta, Time begun, const WaysChange* ways) {
     ApplyReport report;
     report.generation = ++generation_;
     const std::vector<PoolId> drained = ids_.end_drains(generation_);
-    auto snapshot = compile_snapshot({delta, ids_, options_.ports, eligible_, generation_, drained},
+    auto snapshot = compile_snapshot({delta, ids_, options_.ports, eligible_, generation_, drained, ways},
                                      compiled_, &report.work);
     eligible_.forget_changes();
     if (!delta.is_none() || !drained.empty()) named_generation_ = generation_;

@@ -39,8 +39,12 @@ enum class ReloadStep : std::uint8_t { read, validated, compiled, before_publish
 
 struct WorldOptions {
     HashKey selection_key = HashKey::zero();
-    bool derive_unknown_macs = false;   // replay: NextHops
-    std::vector<PortFacts> ports;       // by PortId
+    bool derive_unknown_macs = false;    // replay: NextHops
+    std::vector<PortFacts> ports;        // by PortId
+    const KernelWays* kernel = nullptr;  // of ports with a host interface; outlives the World
+    // Told of the backends' addresses of a new configuration before it is compiled, so that `kernel` knows
+    // the ways there. May be empty.
+    std::function<void(const std::vector<IpAddress>&)> want_ways;
     std::vector<unsigned> worker_cpus;  // by worker, for messages; may be empty
     std::uint32_t max_readers = kMaxWorkers;
     std::chrono::milliseconds publish_deadline{1000};
@@ -73,6 +77,10 @@ class World {
     // Compiles and publishes again what is in force. Precondition: something is.
     ApplyReport republish();
 
+    // What KernelWays::take_change() returned is compiled and published: backends concerned, ports'
+    // addresses. Precondition: something is in force.
+    ApplyReport apply_ways(const WaysChange& change);
+
     // Never blocks. Call it every tick_interval().
     void tick();
     // Short while a worker's answer is waited for.
@@ -87,6 +95,8 @@ class World {
     [[nodiscard]] const ForwardingSnapshot* snapshot() const { return published_.current(); }
     [[nodiscard]] const Published<ForwardingSnapshot>& published() const { return published_; }
     [[nodiscard]] std::uint64_t generation() const { return generation_; }
+    // Where packets may have to go, draining backends included.
+    [[nodiscard]] std::vector<IpAddress> destinations() const;
     // The newest generation that differs from the one before in names, ids, or who drains.
     [[nodiscard]] std::uint64_t named_generation() const { return named_generation_; }
     [[nodiscard]] std::span<WorkerCounters* const> workers() const { return workers_; }
@@ -111,7 +121,8 @@ class World {
         Time published;
     };
     [[nodiscard]] Result<void> check_ports(const Config& next) const;
-    ApplyReport compile_and_publish(const ConfigDelta& delta, Time begun);
+    void want_ways(const ConfigDelta& delta) const;
+    ApplyReport compile_and_publish(const ConfigDelta& delta, Time begun, const WaysChange* ways = nullptr);
     void prepare_counters();
     void publish(std::unique_ptr<const ForwardingSnapshot> snapshot);
     void reclaim();

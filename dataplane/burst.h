@@ -78,12 +78,14 @@ struct Burst {
     std::uint32_t size = 0;
     std::array<rte_mbuf*, kBurstSize> packet;
 
-    // Every packet ends with one verdict: dropped, answered, or else forwarded.
-    IndexSet dropped, answered;
+    // Every packet ends with one verdict: dropped, answered, punted, or else forwarded.
+    IndexSet dropped, answered, punted;
     std::array<DropReason, kBurstSize> reason;
 
     // parse: what weir may answer itself (ARP, ND; classify adds ICMP).
     IndexList local;
+    // parse, classify, answer: what is the kernel's, on a port with a host interface.
+    IndexList for_host;
     std::array<std::uint16_t, kBurstSize> ip_length;
 
     // classify: TCP and UDP packets that belong to a service.

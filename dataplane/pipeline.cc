@@ -53,6 +53,7 @@ void Pipeline::run(Burst& burst, const ForwardingSnapshot& world, Tick now) noex
     select_backend(burst, {world, flows_, counters_, now});
     rewrite(burst, world);
     if (!burst.local.empty()) answer(burst, world);
+    if (!burst.for_host.empty()) punt(burst, {punt_, punted_, counters_, now});
     transmit(burst, tx_);
     drop(burst, counters_);
 

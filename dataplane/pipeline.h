@@ -1,6 +1,6 @@
 // The packet's route. Read this first.
 //
-//   receive -> parse -> classify -> select_backend -> rewrite -> transmit        (or answer, or drop)
+//   receive -> parse -> classify -> select_backend -> rewrite -> transmit        (or answer, punt, drop)
 //
 // For nearly all packets stages/plain.h does parse and classify in one.
 //
@@ -13,6 +13,7 @@
 
 #include "dataplane/burst.h"
 #include "dataplane/net/aes_hash.h"
+#include "dataplane/stages/punt.h"
 #include "dataplane/stages/transmit.h"
 #include "dataplane/state/flow_clock.h"
 #include "dataplane/state/flow_table.h"
@@ -24,11 +25,13 @@ namespace weir {
 class Pipeline {
   public:
     // `memory` for the flow table: FlowTable::bytes_for(flows), zeroed. `flow_hash_key` is this worker's own,
-    // random unless results must repeat.
-    Pipeline(std::span<std::byte> memory, const HashKey& flow_hash_key, WorkerCounters& counters) noexcept
-        : flows_(memory), flow_hash_key_(flow_hash_key), counters_(counters) {}
+    // random unless results must repeat. What `punt` points at outlives the pipeline.
+    Pipeline(std::span<std::byte> memory, const HashKey& flow_hash_key, WorkerCounters& counters,
+             const PuntPath& punt = {}) noexcept
+        : flows_(memory), flow_hash_key_(flow_hash_key), counters_(counters), punt_(punt) {}
 
-    // Takes the burst's packets through every stage. Afterwards each is in a transmit buffer or freed.
+    // Takes the burst's packets through every stage. Afterwards each is in a transmit buffer, in that of the
+    // punted, or freed.
     void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
 
     // Empties the transmit buffers: wire_of(PortId) gives the wire of a port.
@@ -36,6 +39,13 @@ class Pipeline {
     void flush(const ForwardingSnapshot& world, WireOf&& wire_of) noexcept {
         for (std::size_t port = 0; port < world.ports.size(); ++port)
             if (!tx_[port].empty()) tx_[port].flush(wire_of(static_cast<PortId>(port)), counters_);
+    }
+
+    // Empties the buffer of the punted: to the rings of the host thread, or what stands for them.
+    template <class Host>
+    void hand_up(Host&& host) noexcept {
+        if (!punted_.empty()) [[unlikely]]
+            punted_.flush(host, counters_);
     }
 
     // Ages a few buckets of the flow table: expired flows and those of absent backends and services go.
@@ -48,6 +58,8 @@ class Pipeline {
     HashKey flow_hash_key_;
     WorkerCounters& counters_;
     TxBuffers tx_;
+    PuntPath punt_;
+    PuntBuffer punted_;
     // Owners of flows go only with a change of the world: the sweep looks for them for as long after one.
     std::uint64_t swept_generation_ = 0, looks_for_gone_until_ = 0;
 };

@@ -49,6 +49,14 @@ void set_stamp(rte_mbuf* packet, const Stamp& stamp) {
     std::memcpy(reinterpret_cast<char*>(packet) + stamp_offset(), &stamp, sizeof(stamp));
 }
 
+// There is no kernel: what is punted is counted and forgotten.
+struct VanishingHost {
+    static std::uint32_t punt(std::span<rte_mbuf*> packets) {
+        rte_pktmbuf_free_bulk(packets.data(), static_cast<unsigned>(packets.size()));
+        return static_cast<std::uint32_t>(packets.size());
+    }
+};
+
 struct Sent {
     Stamp stamp;
     rte_mbuf* packet;
@@ -80,10 +88,11 @@ class CaptureWire {
 
 class Simulation::SimulatedWorker {
   public:
-    SimulatedWorker(HugeMemory memory, std::uint64_t flows, std::size_t ports)
+    SimulatedWorker(HugeMemory memory, std::uint64_t flows, std::size_t ports, PuntLimits& limits)
         : memory_(std::move(memory)),
           // The flow table's key is random in production; here results must repeat.
-          pipeline_(memory_.bytes().first(FlowTable::bytes_for(flows)), HashKey::zero(), counters_),
+          pipeline_(memory_.bytes().first(FlowTable::bytes_for(flows)), HashKey::zero(), counters_,
+                    {.limits = &limits}),
           queues_(ports) {}
 
     void enqueue(std::size_t port, rte_mbuf* packet) { queues_[port].push_back(packet); }
@@ -98,6 +107,7 @@ class Simulation::SimulatedWorker {
                             burst.packet.begin());
                 pipeline_.run(burst, world, now);
                 pipeline_.flush(world, [&](PortId egress) -> CaptureWire& { return wires[index(egress)]; });
+                pipeline_.hand_up(VanishingHost{});
             }
             queues_[port].clear();
         }
@@ -141,8 +151,8 @@ Result<std::unique_ptr<Simulation>> Simulation::create(unsigned workers, std::ui
     for (unsigned w = 0; w < workers; ++w) {
         auto memory = HugeMemory::allocate(FlowTable::bytes_for(flows_per_worker), false);
         if (!memory) return tl::make_unexpected(memory.error());
-        simulation->workers_.push_back(std::make_unique<SimulatedWorker>(std::move(*memory), flows_per_worker,
-                                                                         simulation->ports_.size()));
+        simulation->workers_.push_back(std::make_unique<SimulatedWorker>(
+            std::move(*memory), flows_per_worker, simulation->ports_.size(), simulation->punt_limits_));
     }
     if (stamp_offset() < 0) return machine_error("replay: no room in DPDK's mbufs for a time stamp");
     simulation->pool_ =

@@ -5,8 +5,9 @@
 // of at most 1 ms of capture time; a frame goes to the worker whose queue a NIC with RSS would have chosen
 // (software Toeplitz, drivers/ rss.h). At the end of a window the workers run one after the other, each over
 // its own frames in bursts, all with the window's time; then everything sent in that window is written out in
-// the order in which its packet arrived. So two runs are byte-identical, and as no decision depends on how
-// packets are spread over workers, neither does the output.
+// the order in which its packet arrived. What is punted is counted and vanishes; the workers share one set of
+// limits, so that as many packets pass whichever worker has them. So two runs are byte-identical, and as no
+// decision depends on how packets are spread over workers, neither does the output.
 //
 // One thread. EAL is initialised; no device is needed.
 #pragma once
@@ -61,6 +62,7 @@ class Simulation {
     const ForwardingSnapshot& world_;
     std::vector<SimulatedPort> ports_;
     RetaTable reta_;
+    PuntLimits punt_limits_{1};
     rte_mempool* pool_ = nullptr;
     std::vector<std::unique_ptr<SimulatedWorker>> workers_;
     std::unique_ptr<Window> window_;

@@ -27,19 +27,71 @@ class TickClock {
 constexpr std::uint32_t kSweepWhenBusy = 1, kSweepWhenIdle = 64;  // buckets a loop
 constexpr std::uint32_t kDrainLoops = 2 * 1024 / kBurstSize;      // bursts a queue: twice its descriptors
 constexpr std::uint32_t kIdleLoopsBeforeSleep = 256;
+constexpr std::uint32_t kHostFrames = 32;  // a loop: the kernel's frames wait for those of the ports
 constexpr std::uint32_t kShortestSleepNs = 8'000, kLongestSleepNs = 1'000'000;
+
+// Of a worker without a host thread.
+struct NoHost {
+    static std::uint32_t punt(std::span<rte_mbuf*>) noexcept { return 0; }
+};
 
 }  // namespace
 
 Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
     : counters_(*spec.counters),
-      pipeline_(spec.flow_memory, spec.flow_hash_key, counters_),
+      punt_limits_(spec.workers),
+      pipeline_(spec.flow_memory, spec.flow_hash_key, counters_,
+                {.limits = &punt_limits_, .flows = spec.host_flows}),
       queues_(spec.queues),
       published_(published),
+      host_(spec.host),
+      host_flows_(spec.host_flows),
       id_(spec.id),
       sleeps_when_idle_(spec.sleeps_when_idle) {}
 
-// One burst from each queue. True if any packet came.
+void Worker::hand_up() noexcept {
+    if (host_ != nullptr)
+        pipeline_.hand_up(*host_);
+    else
+        pipeline_.hand_up(NoHost{});
+}
+
+// Frames of one port. What the device refuses was never received: it has a counter of its own.
+void Worker::send_for_host(std::span<rte_mbuf*> frames, Tick now) noexcept {
+    const std::size_t port = frames.front()->port;
+    std::array<OutgoingKind, kHostFrames> kinds;  // the frames are the device's once it has taken them
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        const rte_mbuf* frame = frames[i];
+        kinds[i] = static_cast<OutgoingKind>(frame->hash.usr);
+        if (kinds[i] == OutgoingKind::host)
+            host_flows_->note_sent(
+                {rte_pktmbuf_mtod(frame, const std::uint8_t*), frame->data_len, frame->pkt_len}, now);
+    }
+    const std::size_t sent = queues_[port].tx.send(frames);
+    for (std::size_t i = 0; i < sent; ++i) {
+        if (kinds[i] == OutgoingKind::host)
+            counters_.host_tx[port].add(1);
+        else
+            counters_.originated[static_cast<std::size_t>(kinds[i]) - 1].add(1);
+    }
+    if (sent == frames.size()) return;
+    counters_.host_tx_refused[port].add(frames.size() - sent);
+    rte_pktmbuf_free_bulk(frames.data() + sent, static_cast<unsigned>(frames.size() - sent));
+}
+
+// In the order in which they came, port by port. True if there were any.
+bool Worker::send_for_host(Tick now) noexcept {
+    if (host_ == nullptr) return false;
+    std::array<rte_mbuf*, kHostFrames> frames;
+    const std::uint32_t count = host_->take(frames);
+    for (std::uint32_t first = 0, end = 0; first < count; first = end) {
+        while (end < count && frames[end]->port == frames[first]->port) ++end;
+        send_for_host(std::span(frames).subspan(first, end - first), now);
+    }
+    return count != 0;
+}
+
+// One burst from each queue, and one of what the host thread has. True if any packet came.
 bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
     bool busy = false;
     for (std::size_t port = 0; port < queues_.size(); ++port) {
@@ -49,8 +101,9 @@ bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
         busy = true;
         pipeline_.run(burst, world, now);
         pipeline_.flush(world, [this](PortId egress) -> TxQueue& { return queues_[index(egress)].tx; });
+        hand_up();
     }
-    return busy;
+    return send_for_host(now) || busy;
 }
 
 void Worker::rest(PublishedSnapshot::Reader& reader, std::uint32_t idle_loops) noexcept {
@@ -65,8 +118,8 @@ void Worker::rest(PublishedSnapshot::Reader& reader, std::uint32_t idle_loops) n
     reader.online();
 }
 
-// What the devices had received when stop() was called goes out; a sender that does not stop is not waited
-// for.
+// What the devices and the host thread had for us when stop() was called goes out; a sender that does not
+// stop is not waited for.
 void Worker::drain(const ForwardingSnapshot& world, Tick now) noexcept {
     for (std::uint32_t loops = 0; loops < kDrainLoops && poll(world, now); ++loops) {
     }

@@ -55,9 +55,10 @@ std::optional<Error> check_cpus(const EalOptions& options) {
                              " does not exist or this process may not use it: change dataplane.cpus or "
                              "dataplane.control_cpu, or widen the service's CPUAffinity",
                          Error::Cause::operator_mistake};
-    if (options.worker_cpus.size() + 1 > RTE_MAX_LCORE)
+    // The main thread and the host thread are two more.
+    if (options.worker_cpus.size() + 2 > RTE_MAX_LCORE)
         return Error{std::to_string(options.worker_cpus.size()) + " workers are more than DPDK's " +
-                         std::to_string(RTE_MAX_LCORE - 1) + ": lower dataplane.workers",
+                         std::to_string(RTE_MAX_LCORE - 2) + ": lower dataplane.workers",
                      Error::Cause::operator_mistake};
     return std::nullopt;
 }
@@ -149,12 +150,13 @@ void remove_runtime_files(const std::string& file_prefix) {
     std::filesystem::remove(directory, ignored);
 }
 
-// "0@C,1@A,2@B": lcore 0 is the control core, lcore w + 1 is worker w.
+// "0@C,1@A,2@B,3@C": lcore 0 is the control core, lcore w + 1 is worker w, the last is the host thread's.
 std::string lcore_map(const EalOptions& options) {
     std::ostringstream map;
     map << "0@" << options.control_cpu;
     for (std::size_t worker = 0; worker < options.worker_cpus.size(); ++worker)
         map << ',' << worker + 1 << '@' << options.worker_cpus[worker];
+    if (options.host_thread) map << ',' << options.worker_cpus.size() + 1 << '@' << options.control_cpu;
     return map.str();
 }
 

@@ -18,6 +18,8 @@ struct EalOptions {
     unsigned control_cpu = 0;
     // Worker w is lcore w + 1 and runs on worker_cpus[w]. Several workers may name the same CPU.
     std::vector<unsigned> worker_cpus;
+    // One more lcore, for the host thread (host_thread.h), on the control CPU.
+    bool host_thread = false;
     // true: memory in hugepages, shared under `file_prefix`, so that dpdk-dumpcap can attach.
     // false: ordinary private memory; needs no privilege and leaves nothing behind.
     bool hugepages = true;
@@ -43,6 +45,8 @@ class Eal {
     [[nodiscard]] unsigned workers() const noexcept { return workers_; }
     // The lcore of a worker, for rte_eal_remote_launch. Precondition: worker < workers().
     [[nodiscard]] static unsigned lcore(unsigned worker) noexcept { return worker + 1; }
+    // The host thread's. Precondition: EalOptions::host_thread.
+    [[nodiscard]] unsigned host_lcore() const noexcept { return workers_ + 1; }
     // Runs the timers that drivers have armed on the main lcore: without it ENA's watchdog never notices a
     // dead device. Main thread, once a second or more often.
     static void manage_timers() noexcept;

@@ -24,7 +24,8 @@ std::uint32_t frames_needed(const PoolDemand& demand) {
     const std::uint32_t caches = kPoolCache + kPoolCache / 2;
     const std::uint32_t frames =
         demand.ports * demand.workers * (demand.rx_descriptors + demand.tx_descriptors) +
-        demand.workers * (demand.burst + demand.held_per_worker + caches) + caches + demand.held_by_devices;
+        demand.workers * (demand.burst + demand.held_per_worker + caches) + demand.burst + 2 * caches +
+        demand.held_by_devices;
     return std::bit_ceil(frames + 1) - 1;
 }
 

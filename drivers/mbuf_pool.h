@@ -19,8 +19,8 @@ struct PoolDemand {
     std::uint32_t workers = 1;
     std::uint32_t rx_descriptors = 1024, tx_descriptors = 1024;  // per queue
     std::uint32_t burst = 64;                                    // frames in a worker's hands
-    std::uint32_t held_per_worker = 1024;  // in rings between workers, held fragments, the host interface
-    std::uint32_t held_by_devices = 0;     // held_frames() of all devices
+    std::uint32_t held_per_worker = 512;                         // in its rings to and from the host thread
+    std::uint32_t held_by_devices = 0;                           // held_frames() of all devices
 };
 
 // A worker's private stock, so that most allocations touch no shared line.
@@ -31,7 +31,7 @@ inline constexpr std::uint16_t kFrameRoom = 2048;
 // ports x workers x (rx + tx descriptors)            every ring full at once
 //   + workers x (burst + held + 1.5 x cache)         a cache holds up to 1.5 times its size before it gives
 //   back
-//   + 1.5 x cache                                    the main thread
+//   + burst + 2 x 1.5 x cache                        the host thread and the main thread
 //   + held by devices
 // rounded up to 2^n - 1, where the ring of a mempool fits best.
 [[nodiscard]] std::uint32_t frames_needed(const PoolDemand& demand);

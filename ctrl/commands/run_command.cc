@@ -6,11 +6,13 @@
 
 #include <csignal>
 #include <cstdio>
+#include <optional>
 
 #include "ctrl/appliance.h"
 #include "ctrl/config/hash_key_file.h"
 #include "ctrl/config/read_config.h"
 #include "ctrl/control_loop.h"
+#include "ctrl/kernel/follow_kernel.h"
 #include "ctrl/log.h"
 #include "ctrl/metrics/prometheus_exporter.h"
 #include "ctrl/reload.h"
@@ -60,7 +62,7 @@ Result<HashKey> selection_key(const Config& config, const Notify& notify) {
     return HashKey(key->secret);
 }
 
-PortStatistics statistics_of(const Port& port) {
+PortStatistics statistics_of(const Port& port, const HostThread& host) {
     const PortStats stats = port.stats();
     return {.name = port.name(),
             .rx_packets = stats.rx_packets,
@@ -70,6 +72,7 @@ PortStatistics statistics_of(const Port& port) {
             .rx_missed = stats.rx_missed,
             .rx_no_mbuf = stats.rx_no_mbuf,
             .link_up = port.link_up(),
+            .host = host.stats(port.index()),
             .nic = port.nic_counters()};
 }
 
@@ -81,7 +84,10 @@ class RunningWeir {
           appliance_(std::move(appliance)),
           reloader_(appliance_->world(), std::move(file)) {
         reloader_.started();
-        for (const Port& port : appliance_->ports()) ports_.push_back(statistics_of(port));
+        for (const Port& port : appliance_->ports())
+            ports_.push_back(statistics_of(port, appliance_->host_side().thread()));
+        if (appliance_->kernel() != nullptr)
+            follower_.emplace(*appliance_->kernel(), appliance_->world(), loop_);
     }
 
     Result<void> listen(const MetricsConfig& metrics) {
@@ -114,6 +120,8 @@ class RunningWeir {
         sd_notify(0, "RELOADING=1");
         reloader_.request();
         reloader_.poll();
+        appliance_->host_side().follow(*appliance_->world().config());
+        if (follower_) follower_->configured();
         sd_notify(0, "READY=1");
         publish_metrics();
     }
@@ -124,9 +132,11 @@ class RunningWeir {
     void read_statistics() {
         for (std::size_t i = 0; i < ports_.size(); ++i) {
             const bool was_up = ports_[i].link_up;
-            ports_[i] = statistics_of(appliance_->ports()[i]);
+            ports_[i] = statistics_of(appliance_->ports()[i], appliance_->host_side().thread());
             if (ports_[i].link_up != was_up) tell_link(ports_[i]);
+            appliance_->host_side().follow(appliance_->ports()[i]);
         }
+        if (follower_) follower_->each_second();
         publish_metrics();
     }
     void tell_link(const PortStatistics& port) {
@@ -153,6 +163,7 @@ class RunningWeir {
         input->flow_capacity.assign(appliance_->counters().size(), appliance_->flow_capacity());
         input->tsc_hz = static_cast<double>(rte_get_tsc_hz());
         input->publish_durations = world.publish_durations();
+        if (follower_) input->kernel = follower_->stats();
         exporter_->update(std::move(input));
     }
 
@@ -160,6 +171,7 @@ class RunningWeir {
     std::unique_ptr<Appliance> appliance_;
     Reloader reloader_;
     ControlLoop loop_;
+    std::optional<KernelFollower> follower_;
     std::vector<PortStatistics> ports_;
     std::shared_ptr<const MetricsLabels> labels_;
     std::unique_ptr<PrometheusExporter> exporter_;

@@ -74,6 +74,7 @@ struct PortConfig {
     std::vector<IpPrefix> addresses;
     std::optional<MacAddress> mac;  // absent: the device's own
     std::uint16_t mtu = 1500;
+    std::string host_interface;  // the kernel's name for the port's twin; empty: the port has none
     KeyLines keys;
     bool operator==(const PortConfig&) const = default;
 };

@@ -15,6 +15,7 @@ inline constexpr Duration kMinTimeout{100}, kMaxTimeout{24 * 3'600'000};
 // IPv4's least MTU (RFC 791), the largest of ENA; IPv6's least (RFC 8200).
 inline constexpr std::int64_t kMinMtu = 68, kMaxMtu = 9'216, kMinMtuV6 = 1'280;
 inline constexpr std::size_t kMaxPortAddresses = 32, kMaxNeighbors = 65'536, kMaxRoutes = 1'024;
+inline constexpr std::size_t kMaxInterfaceName = 15;  // IFNAMSIZ - 1 (linux/if.h)
 
 inline constexpr std::int64_t kMaxWeight = 1'000;
 // A pool's Maglev table: prime. The largest prime below 2^24.

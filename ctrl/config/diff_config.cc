@@ -97,6 +97,7 @@ void diff_ports(const std::vector<PortConfig>& before, const std::vector<PortCon
             compare(to, what + "addresses", a.addresses, b.addresses);
             compare(to, what + "mac", a.mac, b.mac);
             compare(to, what + "mtu", a.mtu, b.mtu);
+            compare(to, what + "host_interface", a.host_interface, b.host_interface);
         });
     Sentences old_order, new_order;
     for (const PortConfig& port : before) old_order.push_back(port.name);

@@ -20,9 +20,11 @@ Egress EgressFinder::find(const IpAddress& address) const {
     Egress egress;
     egress.neighbor = neighbor_of(address);
     if (egress.neighbor != nullptr) egress.port = port_named(egress.neighbor->port);
-    if (egress.port != nullptr) return egress;
-
-    int longest = -1;
+    if (egress.port != nullptr) {
+        egress.prefix_length = static_cast<int>(address.bit_length());
+        return egress;
+    }
+    int& longest = egress.prefix_length;
     for (const PortConfig& port : config_.ports)
         for (const IpPrefix& prefix : port.addresses)
             if (prefix.length > longest && prefix.contains(address)) {

@@ -13,6 +13,7 @@ struct Egress {
     const PortConfig* port = nullptr;          // nullptr: no neighbor, prefix or route has the address
     const RouteConfig* route = nullptr;        // the route taken; nullptr if the address is on-link
     const NeighborConfig* neighbor = nullptr;  // of the next hop; nullptr: its MAC is not known
+    int prefix_length = -1;                    // of what covers the address; a neighbor entry: all its bits
     [[nodiscard]] bool on_link() const noexcept { return port != nullptr && route == nullptr; }
 };
 

@@ -154,6 +154,31 @@ Result<std::string> device(std::string_view text) {
                     in_quotes(text), text, allowed));
 }
 
+// Devices that carry a real network get a host interface unasked; captures, rings and the like do not.
+std::string default_host_interface(std::string_view device, std::size_t port) {
+    const bool virtual_device = device.starts_with("net_") || device.starts_with("eth_");
+    const bool kernels = device.starts_with("net_af_packet") || device.starts_with("net_af_xdp");
+    if (device.empty() || (virtual_device && !kernels)) return {};
+    return fmt::format("weir{}", port);
+}
+
+// As net/core/dev.c (dev_valid_name) has it, without names that mean something else in /proc/sys/net and to
+// TUNSETIFF.
+Result<std::string> host_interface(std::string_view text) {
+    if (text == "none") return std::string();
+    const bool fits = !text.empty() && text.size() <= kMaxInterfaceName;
+    const bool special = text == "." || text == ".." || text == "all" || text == "default" || text == "lo";
+    const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
+        return c > 0x20 && c < 0x7f && std::string_view("/:%").find(c) == std::string_view::npos;
+    });
+    if (fits && plain && !special) return std::string(text);
+    return operator_error(
+        fmt::format("is {}; allowed: a name for a new kernel interface, 1 to {} printable "
+                    "characters without blanks, '/', ':' and '%', as in \"weir0\"; or "
+                    "\"none\"",
+                    in_quotes(text), kMaxInterfaceName));
+}
+
 void read_port_addresses(GroupReader& group, PortConfig& port) {
     for (const TextAt& text : group.texts("addresses")) {
         const auto prefix = parse_ip_prefix(text.text);
@@ -185,7 +210,8 @@ void read_ports(GroupReader& root, Config& config) {
         int vlan = 0;
         group.read("vlan", {0, 4'094}, vlan);
         if (vlan != 0) group.error("vlan", fmt::format("is {}: VLANs are not built yet; allowed: 0", vlan));
-        group.not_built("host_interface", "remove it and list next hops in neighbors and routes");
+        port.host_interface = default_host_interface(port.device, config.ports.size() - 1);
+        group.read_text("host_interface", host_interface, port.host_interface);
         group.not_built("snat", "remove it: it serves mode nat, which is not built either");
         port.keys = group.key_lines();
     });

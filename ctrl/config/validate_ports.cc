@@ -63,6 +63,29 @@ void check_port_addresses(CheckContext& check, const PortConfig& port,
                                 name_of(port), port.mtu, grouped(kMinMtuV6), grouped(kMaxMtu)));
 }
 
+// The name is for an interface that weir makes: nobody else's, and not that of a port's own device.
+void check_host_interfaces(CheckContext& check) {
+    std::map<std::string_view, const PortConfig*> seen;
+    for (const PortConfig& port : check.config.ports) {
+        if (port.host_interface.empty()) continue;
+        const auto [first, is_new] = seen.emplace(port.host_interface, &port);
+        if (!is_new)
+            check.error(
+                port, "host_interface",
+                fmt::format("{}: host_interface {} is also that of {} ({}:{}); each port needs its own, "
+                            "or \"none\"",
+                            name_of(port), in_quotes(port.host_interface), name_of(*first->second),
+                            first->second->where.file, first->second->where.line));
+        for (const PortConfig& other : check.config.ports)
+            if (port.host_interface == other.device || port.host_interface == kernel_interface(other))
+                check.error(
+                    port, "host_interface",
+                    fmt::format("{}: host_interface {} is the device of {}; allowed: the name of a new "
+                                "interface",
+                                name_of(port), in_quotes(port.host_interface), name_of(other)));
+    }
+}
+
 }  // namespace
 
 void check_ports(CheckContext& check) {
@@ -84,6 +107,7 @@ void check_ports(CheckContext& check) {
         if (own) check_own_device(check, port, "interface", kernel_interface(port), interfaces);
         check_port_addresses(check, port, addresses);
     }
+    check_host_interfaces(check);
 }
 
 namespace {

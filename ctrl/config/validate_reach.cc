@@ -1,4 +1,6 @@
-// Can each backend be reached in the modes that its services use?
+// Can each backend be reached in the modes that its services use? Where a port has a host interface the
+// kernel knows what this file need not say (routes, neighbours, addresses), so there nothing is judged that
+// it may know better; what it lacks is told while weir runs.
 #include <algorithm>
 #include <array>
 #include <bitset>
@@ -40,7 +42,10 @@ struct Count {
 
 class ReachRule {
   public:
-    explicit ReachRule(CheckContext& check) : check_(check), egress_(check.config) {
+    explicit ReachRule(CheckContext& check)
+        : check_(check),
+          egress_(check.config),
+          asks_kernel_(std::ranges::any_of(check.config.ports, &has_host)) {
         for (const ServiceConfig& service : check.config.services) {
             Use& use = uses_[service.pool];
             use.modes.set(bit(service.forwarding));
@@ -68,6 +73,8 @@ class ReachRule {
         Count no_route, no_mac, other_port;
     };
 
+    static bool has_host(const PortConfig& port) { return !port.host_interface.empty(); }
+
     void check_pool(const PoolConfig& pool, const Use& use) {
         PoolCounts counts;
         Modes pool_modes = use.modes;
@@ -87,9 +94,8 @@ class ReachRule {
                     off_link_error |= !check_dsr(pool, backend, egress);
             }
             if (off_link_error) continue;
-            if (egress.port == nullptr)
-                counts.no_route.add(backend);
-            else if (egress.neighbor == nullptr)
+            if (egress.port == nullptr && !asks_kernel_) counts.no_route.add(backend);
+            if (egress.port != nullptr && !has_host(*egress.port) && egress.neighbor == nullptr)
                 counts.no_mac.add(backend);
             if (backend.port && !taken(use.ports, *backend.port)) counts.other_port.add(backend);
         }
@@ -104,7 +110,7 @@ class ReachRule {
 
     // False if the backend's MAC cannot be found.
     bool check_dsr(const PoolConfig& pool, const BackendConfig& backend, const Egress& egress) {
-        if (egress.on_link()) return true;
+        if (egress.on_link() || asks_kernel_) return true;
         check_.error(
             backend, "address",
             fmt::format(
@@ -124,6 +130,7 @@ class ReachRule {
         if (port == nullptr) return;
         unsigned& most = overheads_[port];
         most = std::max(most, overhead(mode, backend.address));
+        if (has_host(*port) || (egress.port == nullptr && asks_kernel_)) return;
         const Family family = backend.address.family();
         const bool has_source =
             std::any_of(port->addresses.begin(), port->addresses.end(),
@@ -151,9 +158,9 @@ class ReachRule {
         if (counts.no_mac.first != nullptr)
             check_.warning(*counts.no_mac.first, "address",
                            name + counts.no_mac.text() +
-                               " has a next hop without an entry in neighbors, and weir cannot "
-                               "ask the kernel for its MAC yet: weir run drops its packets "
-                               "(no_neighbor), replay makes a MAC up");
+                               " has a next hop without an entry in neighbors, and its port has no host "
+                               "interface on which the kernel could ask for its MAC: weir run drops its "
+                               "packets (no_neighbor), replay makes a MAC up");
         if (counts.other_port.first != nullptr)
             check_.warning(
                 *counts.other_port.first, "port",
@@ -182,6 +189,7 @@ class ReachRule {
 
     CheckContext& check_;
     EgressFinder egress_;
+    bool asks_kernel_;  // some port has a host interface
     std::map<std::string_view, Use> uses_;
     std::map<const PortConfig*, unsigned> overheads_;  // the largest of each port
     std::set<std::pair<const PortConfig*, Family>> sourceless_;

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "ctrl/metrics/family_builder.h"
+#include "ctrl/metrics/kernel_metrics.h"
 
 namespace weir {
 namespace {
@@ -106,6 +107,70 @@ void add_ports(const MetricsInput& input, Families& families) {
                 .first->second.add({{"port", port.name}}, value);
     }
     for (auto& [name, family] : nic) family.finish(families);
+}
+
+// What the host thread has done between the workers and the kernel.
+void add_host_thread(const MetricsInput& input, Families& families) {
+    using Port = PortStatistics;
+    add_table<Port>(families, FamilyBuilder::counter,
+                    {{"host_rx_packets_total", "Packets that the kernel has taken by the host interface.",
+                      [](const Port& p) { return number(p.host.rx_packets); }},
+                     {"host_rx_bytes_total", "Bytes of their frames.",
+                      [](const Port& p) { return number(p.host.rx_bytes); }}},
+                    input.ports, [](FamilyBuilder& family, const Port& port, double value) {
+                        family.add({{"port", port.name}}, value);
+                    });
+    FamilyBuilder rx = FamilyBuilder::counter("host_rx_dropped_packets_total",
+                                              "Punted packets that the kernel has not taken, by reason.");
+    FamilyBuilder tx =
+        FamilyBuilder::counter("host_tx_dropped_packets_total",
+                               "Packets of the kernel, or of weir's own accord, that no worker "
+                               "has been given, by reason.");
+    for (const Port& port : input.ports) {
+        const HostPortStats& host = port.host;
+        rx.add({{"port", port.name}, {"reason", "no_interface"}}, host.rx_no_interface);
+        rx.add({{"port", port.name}, {"reason", "interface_down"}}, host.rx_interface_down);
+        rx.add({{"port", port.name}, {"reason", "refused"}}, host.rx_refused);
+        tx.add({{"port", port.name}, {"reason", "no_mbuf"}}, host.tx_no_mbuf);
+        tx.add({{"port", port.name}, {"reason", "too_long"}}, host.tx_too_long);
+    }
+    rx.finish(families);
+    tx.finish(families);
+}
+
+// What the workers have sent for the kernel and of weir's own accord, and handed up.
+void add_host(const MetricsInput& input, Families& families) {
+    const auto sum = [&](auto&& counter) {
+        std::uint64_t total = 0;
+        for (const WorkerCounters* worker : input.workers) total += counter(*worker).value();
+        return total;
+    };
+    const auto by_port = [&](std::string_view name, std::string_view help, auto member) {
+        FamilyBuilder family = FamilyBuilder::counter(name, help);
+        for (std::size_t port = 0; port < input.ports.size() && port < kMaxPorts; ++port)
+            family.add({{"port", input.ports[port].name}},
+                       sum([&](const WorkerCounters& w) -> auto& { return (w.*member)[port]; }));
+        family.finish(families);
+    };
+    by_port("host_tx_packets_total", "Packets sent for the kernel.", &WorkerCounters::host_tx);
+    by_port("host_tx_refused_packets_total",
+            "Packets of the kernel, or of weir's own accord, that the device had no room for.",
+            &WorkerCounters::host_tx_refused);
+    const auto by_name = [&](std::string_view name, std::string_view help, const char* label,
+                             const auto& names, auto member) {
+        FamilyBuilder family = FamilyBuilder::counter(name, help);
+        for (std::size_t i = 0; i < names.size(); ++i)
+            family.add({{label, names[i]}},
+                       sum([&](const WorkerCounters& w) -> auto& { return (w.*member)[i]; }));
+        family.finish(families);
+    };
+    by_name("originated_packets_total", "Packets sent of weir's own accord, by kind.", "kind",
+            kOriginatedKindNames, &WorkerCounters::originated);
+    by_name("punted_packets_total", "Packets handed to the kernel, by class.", "class", kPuntClassNames,
+            &WorkerCounters::punted_by_class);
+    by_name("punt_limited_packets_total",
+            "Packets for the kernel that the limit of their class held back, by class.", "class",
+            kPuntClassNames, &WorkerCounters::punt_limited);
 }
 
 struct NumberedWorker {
@@ -252,6 +317,9 @@ std::vector<prometheus::MetricFamily> collect_metrics(const MetricsInput& input)
     add_build_and_config(input, families);
     add_ports(input, families);
     add_workers(input, families);
+    add_host(input, families);
+    add_host_thread(input, families);
+    if (input.kernel) add_kernel_metrics(*input.kernel, families);
     if (input.labels == nullptr) return families;
     add_services(input, families);
     add_backends(input, families);

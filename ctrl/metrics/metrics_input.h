@@ -5,15 +5,18 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "ctrl/backend_state.h"
+#include "ctrl/kernel/kernel_stats.h"
 #include "ctrl/metrics/counter_sums.h"
 #include "ctrl/metrics/duration_histogram.h"
 #include "ctrl/world.h"
 #include "dataplane/state/worker_counters.h"
+#include "drivers/host_thread.h"
 
 namespace weir {
 
@@ -60,6 +63,7 @@ struct PortStatistics {
     std::uint64_t rx_packets = 0, tx_packets = 0, rx_bytes = 0, tx_bytes = 0;
     std::uint64_t rx_missed = 0, rx_no_mbuf = 0;
     bool link_up = false;
+    HostPortStats host;                                      // of its host interface
     std::vector<std::pair<std::string, std::uint64_t>> nic;  // extended statistics, DPDK's names
 };
 
@@ -74,6 +78,7 @@ struct MetricsInput {
     std::vector<std::uint64_t> flow_capacity;    // by worker
     double tsc_hz = 1;
     DurationHistogram publish_durations;
+    std::optional<KernelStats> kernel;  // absent: no port has a host interface
 };
 
 }  // namespace weir

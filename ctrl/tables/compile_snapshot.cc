@@ -58,6 +58,7 @@ class Compiler {
     std::unique_ptr<const ForwardingSnapshot> compile() {
         compile_ports();
         compile_pools();
+        compile_ways();
         compile_services();
         compile_views();
         return assemble();
@@ -74,6 +75,7 @@ class Compiler {
     void set_records(const PoolConfig& config, const IdRegistry::Pool& ids,
                      std::span<const CompiledPool::Member> members, CompiledPool& pool);
     void set_input(BackendId id, const BackendInput& next);
+    void compile_ways();
     void make_table(const PoolConfig& config, PoolId id, CompiledPool next);
     void set_table(PoolId id, std::shared_ptr<const PoolTable> table, std::string_view name);
     void compile_services();
@@ -96,7 +98,7 @@ class Compiler {
 void Compiler::compile_ports() {
     assert(input_.ports.size() == config_.ports.size());
     hops_changed_ = !world_.hops.has_value() || input_.delta.ways_changed();
-    if (hops_changed_) world_.hops.emplace(config_, world_.derive_unknown_macs);
+    if (hops_changed_) world_.hops.emplace(config_, world_.derive_unknown_macs, world_.kernel);
     ports_changed_ = !std::ranges::equal(world_.ports, input_.ports);
     if (ports_changed_) world_.ports.assign(input_.ports.begin(), input_.ports.end());
 }
@@ -210,6 +212,20 @@ void Compiler::set_input(BackendId id, const BackendInput& next) {
     if (old == next) return;
     old = next;
     dirty_.push_back(id);
+}
+
+// Backends whose way the kernel has changed.
+void Compiler::compile_ways() {
+    if (input_.ways == nullptr || input_.ways->none() || hops_changed_) return;
+    for (std::size_t id = 0; id < world_.inputs.size(); ++id) {
+        BackendInput& backend = world_.inputs[id];
+        // An absent one is looked up when its pool is compiled for its return.
+        if (backend.state == TrafficState::absent) continue;
+        if (!input_.ways->concerns(backend.address, backend.hop.address)) continue;
+        BackendInput next = backend;
+        next.hop = world_.hops->find(backend.address);
+        set_input(BackendId{static_cast<std::uint32_t>(id)}, next);
+    }
 }
 
 void Compiler::make_table(const PoolConfig& config, PoolId id, CompiledPool next) {
@@ -352,7 +368,9 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
         record.any_destination_mac = world_.ports[i].any_destination_mac;
         record.can_send_chains = world_.ports[i].can_send_chains;
         record.mtu = world_.ports[i].mtu;
-        for (const IpPrefix& prefix : config_.ports[i].addresses) record.addresses.push_back(prefix.address);
+        record.has_host = !config_.ports[i].host_interface.empty();
+        record.addresses =
+            own_addresses(PortId{static_cast<std::uint8_t>(i)}, config_.ports[i], world_.kernel);
         snapshot->ports.push_back(std::move(record));
     }
     return snapshot;

@@ -9,7 +9,8 @@
 //                changed
 //   MaglevTable  if {members by name, weight, eligible} or M changed (key and pool name are fixed)
 //   PoolTable    the same, or a member's BackendId, or the hash's input
-//   BackendChunk if the BackendInput of one of its 1,024 backends changed, once per mode in use
+//   BackendChunk if the BackendInput of one of its 1,024 backends changed, once per mode in use. What the
+//                kernel changes (routes, neighbours) is looked at by backend, and no pool is.
 //   ServiceTable if a rule changed
 //
 // Everything else is shared with the previous snapshot by reference (ServiceTable and the lists of pointers
@@ -78,11 +79,13 @@ struct CompiledPool {
 class CompiledWorld {
   public:
     // `derive`: NextHops' derive_unknown_macs. Key and option hold for the life of the process.
-    explicit CompiledWorld(const HashKey& key, bool derive = false)
-        : selection_key(key), derive_unknown_macs(derive) {}
+    // `kernel`: NextHops'.
+    explicit CompiledWorld(const HashKey& key, bool derive = false, const KernelWays* ways = nullptr)
+        : selection_key(key), derive_unknown_macs(derive), kernel(ways) {}
 
     HashKey selection_key;
     bool derive_unknown_macs;
+    const KernelWays* kernel;
     std::optional<NextHops> hops;
     std::vector<PortFacts> ports;
     std::map<std::string, PoolId, std::less<>> pool_ids;   // of the configuration's pools, by name
@@ -109,6 +112,7 @@ struct CompileInput {
     const Eligibility& eligible;
     std::uint64_t generation = 1;
     std::span<const PoolId> drained{};  // what IdRegistry::end_drains() returned for this generation
+    const WaysChange* ways = nullptr;   // what KernelWays::take_change() returned; null: nothing changed
 };
 
 // How much was made anew: tests and the reload's log line.

@@ -3,15 +3,49 @@
 namespace weir {
 namespace {
 
-std::unique_ptr<const Config> copy_of_ways(const Config& config) {
+// Ports, neighbors and routes; of ports of which the kernel decides, nothing but their place.
+std::unique_ptr<const Config> copy_of_ways(const Config& config, const KernelWays* kernel) {
     auto ways = std::make_unique<Config>();
     ways->ports = config.ports;
     ways->neighbors = config.neighbors;
     ways->routes = config.routes;
+    if (kernel == nullptr) return ways;
+    for (std::size_t i = 0; i < ways->ports.size(); ++i) {
+        PortConfig& port = ways->ports[i];
+        if (!kernel->has_host(PortId{static_cast<std::uint8_t>(i)})) continue;
+        port.addresses.clear();
+        std::erase_if(ways->neighbors, [&](const NeighborConfig& entry) { return entry.port == port.name; });
+        std::erase_if(ways->routes, [&](const RouteConfig& entry) { return entry.port == port.name; });
+    }
     return ways;
 }
 
+NextHop hop_of(const KernelWay& way) {
+    NextHop hop;
+    hop.by_kernel = true;
+    hop.reachable = way.problem == WayProblem::none;
+    if (!hop.reachable) return hop;
+    hop.port = way.port;
+    hop.address = way.hop;
+    hop.on_link = way.on_link;
+    hop.has_source = way.source.has_value();
+    if (way.source) hop.source = *way.source;
+    hop.resolved = way.neighbor != nullptr && way.neighbor->resolved;
+    if (hop.resolved) hop.mac = way.neighbor->mac;
+    return hop;
+}
+
 }  // namespace
+
+std::vector<IpAddress> own_addresses(PortId port, const PortConfig& config, const KernelWays* kernel) {
+    std::vector<IpAddress> addresses;
+    if (kernel != nullptr && kernel->interface_of(port).index != InterfaceIndex::none)
+        for (const KernelAddress& own : kernel->interface_of(port).addresses)
+            addresses.push_back(own.prefix.address);
+    else
+        for (const IpPrefix& own : config.addresses) addresses.push_back(own.address);
+    return addresses;
+}
 
 MacAddress derived_mac(const IpAddress& address) {
     const auto& bytes = address.bytes();
@@ -22,8 +56,8 @@ MacAddress derived_mac(const IpAddress& address) {
              static_cast<std::uint8_t>(hash >> 8), static_cast<std::uint8_t>(hash)}};
 }
 
-NextHops::NextHops(const Config& config, bool derive_unknown_macs)
-    : world_(copy_of_ways(config)), egress_(*world_), derive_(derive_unknown_macs) {}
+NextHops::NextHops(const Config& config, bool derive_unknown_macs, const KernelWays* kernel)
+    : world_(copy_of_ways(config, kernel)), egress_(*world_), derive_(derive_unknown_macs), kernel_(kernel) {}
 
 // The port's address in the next hop's own network; else the port's first of the family.
 void NextHops::set_source(NextHop& hop, const PortConfig& port, Family family) const {
@@ -39,6 +73,20 @@ void NextHops::set_source(NextHop& hop, const PortConfig& port, Family family) c
 
 NextHop NextHops::find(const IpAddress& destination) const {
     const Egress egress = egress_.find(destination);
+    if (kernel_ == nullptr) return find_in_file(destination, egress);
+    const KernelWay way = kernel_->find(destination);
+    const bool out_of_a_port = way.problem == WayProblem::none;
+    const bool file_wins =
+        egress.port != nullptr && (!out_of_a_port || egress.prefix_length > way.prefix_length);
+    return file_wins ? find_in_file(destination, egress) : hop_of(way);
+}
+
+std::string NextHops::why_not(const IpAddress& destination) const {
+    return kernel_ == nullptr ? "no neighbors entry, port address or route leads there"
+                              : kernel_->why_not(destination);
+}
+
+NextHop NextHops::find_in_file(const IpAddress& destination, const Egress& egress) const {
     NextHop hop;
     hop.address = egress.route != nullptr ? egress.route->via : destination;
     hop.reachable = egress.port != nullptr;

@@ -43,6 +43,9 @@ namespace weir {
     X(nd_malformed, "neighbour solicitation that RFC 4861 7.1.1 forbids")                                 \
     X(nd_not_vip, "neighbour discovery for none of weir's addresses")                                     \
     X(no_service, "VIP without a service on that protocol and L4 port")                                   \
+    /* punt: to the kernel, net/punt_class.h */                                                          \
+    X(punt_limited, "for the kernel, more of its class than the limit lets through")                     \
+    X(punt_full, "for the kernel, which does not take frames as fast as they come")                      \
     /* transmit: the frame is ready, which service it was of is not known any more */                   \
     X(tx_full, "the device refused the frame")                                                           \
     /* a service is known from here on */                                                                 \

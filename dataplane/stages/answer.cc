@@ -13,18 +13,17 @@ constexpr std::uint32_t kL2 = sizeof(EthernetHeader);
 constexpr std::uint8_t kFreshTtl = 64;
 constexpr std::uint8_t kNdHopLimit = 255;  // RFC 4861: proves that the packet has crossed no router
 
-// True for a VIP and for the port's own addresses.
-template <class Family>
-bool is_answered_for(const ForwardingSnapshot& world, PortId port,
-                     const typename Family::Address& address) noexcept {
-    return world.services.find_vip(address) != ServiceTable::kNotVip ||
-           detail::is_own_address<Family>(world.ports[index(port)], address);
-}
-
 void send_back(std::uint8_t* frame, const MacAddress& to, const PortRecord& port) noexcept {
     auto& ethernet = header_at<EthernetHeader>(frame);
     ethernet.destination = to;
     ethernet.source = port.mac;
+}
+
+bool is_well_formed(const ArpHeader& arp) noexcept {
+    return arp.hardware_type == Be16(1) &&
+           arp.protocol_type == Be16(static_cast<std::uint16_t>(EtherType::ipv4)) &&
+           arp.hardware_length == sizeof(MacAddress) && arp.protocol_length == sizeof(Ipv4Address) &&
+           !arp.sender_mac.is_multicast() && !arp.sender_mac.is_zero();
 }
 
 // RFC 826
@@ -33,12 +32,7 @@ DropReason answer_arp(rte_mbuf* packet, const ForwardingSnapshot& world, PortId 
     if (packet->data_len < kL2 + sizeof(ArpHeader)) return DropReason::segmented;
     std::uint8_t* frame = frame_start(packet);
     auto& arp = header_at<ArpHeader>(frame + kL2);
-    const bool well_formed = arp.hardware_type == Be16(1) &&
-                             arp.protocol_type == Be16(static_cast<std::uint16_t>(EtherType::ipv4)) &&
-                             arp.hardware_length == sizeof(MacAddress) &&
-                             arp.protocol_length == sizeof(Ipv4Address) && !arp.sender_mac.is_multicast() &&
-                             !arp.sender_mac.is_zero();
-    if (!well_formed) return DropReason::arp_malformed;
+    if (!is_well_formed(arp)) return DropReason::arp_malformed;
     const bool gratuitous = arp.sender == arp.target;
     if (arp.operation != Be16(1) || gratuitous || !is_answered_for<V4>(world, port, arp.target))
         return DropReason::arp_not_vip;
@@ -194,15 +188,62 @@ DropReason answer_icmp(Burst& burst, std::uint32_t i, const ForwardingSnapshot& 
 DropReason answer_one(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world) noexcept {
     rte_mbuf* packet = burst.packet[i];
     const auto& ethernet = header_at<EthernetHeader>(frame_start(packet));
+    const bool to_group = ethernet.destination.is_multicast();
     switch (static_cast<EtherType>(ethernet.type.value())) {
         case EtherType::arp:
             return answer_arp(packet, world, burst.port);
         case EtherType::ipv4:
-            return answer_icmp<V4>(burst, i, world);
+            return to_group ? DropReason::not_our_mac : answer_icmp<V4>(burst, i, world);
         default:
-            return ethernet.destination.is_multicast()
+            return to_group || is_group(header_at<Ipv6Header>(frame_start(packet) + kL2).destination)
                        ? answer_multicast(packet, burst.ip_length[i], world, burst.port)
                        : answer_icmp<V6>(burst, i, world);
+    }
+}
+
+// Of the packets that may be weir's to answer, on a port with a host interface, those that are the kernel's:
+// well-formed ARP that asks for no VIP, and what goes to a group and solicits no VIP.
+bool is_for_arp_of_host(rte_mbuf* packet, const ForwardingSnapshot& world, PortId port) noexcept {
+    if (packet->data_len < kL2 + sizeof(ArpHeader)) return false;
+    const auto& arp = header_at<ArpHeader>(frame_start(packet) + kL2);
+    return is_well_formed(arp) && !is_answered_for<V4>(world, port, arp.target);
+}
+
+// In a link-layer broadcast also a subnet's broadcast address, which only the kernel knows.
+bool is_group_of_host(const Ipv4Header& ip, const MacAddress& to, const ForwardingSnapshot& world,
+                      PortId port) noexcept {
+    constexpr MacAddress kBroadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+    if (is_group(ip.destination)) return true;
+    return to == kBroadcast && world.services.find_vip(ip.destination) == ServiceTable::kNotVip &&
+           !is_own_address<V4>(world.ports[index(port)], ip.destination);
+}
+
+bool is_group_of_host(rte_mbuf* packet, std::uint16_t ip_length, const ForwardingSnapshot& world,
+                      PortId port) noexcept {
+    const auto& ip = header_at<Ipv6Header>(frame_start(packet) + kL2);
+    if (!is_group(ip.destination)) return false;
+    if (static_cast<IpProtocol>(ip.next_header) != IpProtocol::icmpv6) return true;
+    constexpr std::uint32_t kMessageEnd = sizeof(Ipv6Header) + sizeof(NeighborMessage);
+    if (ip_length < kMessageEnd) return true;  // names nobody
+    if (packet->data_len < kL2 + kMessageEnd) return false;
+    const auto& message = header_at<NeighborMessage>(frame_start(packet) + kL2 + sizeof(Ipv6Header));
+    return message.icmp.type != IcmpHeader::kNeighborSolicitation ||
+           !is_answered_for<V6>(world, port, message.target);
+}
+
+bool is_the_kernels(const Burst& burst, std::uint32_t i, const ForwardingSnapshot& world) noexcept {
+    if (!world.ports[index(burst.port)].has_host) return false;
+    rte_mbuf* packet = burst.packet[i];
+    const auto& ethernet = header_at<EthernetHeader>(frame_start(packet));
+    switch (static_cast<EtherType>(ethernet.type.value())) {
+        case EtherType::arp:
+            return is_for_arp_of_host(packet, world, burst.port);
+        case EtherType::ipv4:
+            return ethernet.destination.is_multicast() &&
+                   is_group_of_host(header_at<Ipv4Header>(frame_start(packet) + kL2), ethernet.destination,
+                                    world, burst.port);
+        default:
+            return is_group_of_host(packet, burst.ip_length[i], world, burst.port);
     }
 }
 
@@ -210,6 +251,10 @@ DropReason answer_one(Burst& burst, std::uint32_t i, const ForwardingSnapshot& w
 
 void answer(Burst& burst, const ForwardingSnapshot& world) noexcept {
     for (const std::uint32_t i : burst.local) {
+        if (is_the_kernels(burst, i, world)) {
+            burst.for_host.push(i);
+            continue;
+        }
         const DropReason reason = answer_one(burst, i, world);
         if (reason == kNotDropped)
             burst.answered.add(i);

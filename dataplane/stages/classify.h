@@ -1,13 +1,13 @@
 // classify: the destination of an IP packet -> service, and the flow's key and hash.
 //
 // Exits: burst.flows (TCP or UDP of a service; its bucket of the flow table is known), burst.local
-// (ICMP for one of weir's addresses), or a drop.
+// (ICMP for one of weir's addresses), burst.for_host (on a port with a host interface: its own addresses, and
+// groups), or a drop.
 #pragma once
-
-#include <algorithm>
 
 #include "dataplane/burst.h"
 #include "dataplane/packet.h"
+#include "dataplane/stages/for_host.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/tables/forwarding_snapshot.h"
 
@@ -21,13 +21,6 @@ struct ClassifyContext {
 };
 
 namespace detail {
-
-// One of the port's own addresses, which weir answers for while there is no host interface.
-template <class F>
-bool is_own_address(const PortRecord& port, const typename F::Address& address) noexcept {
-    return std::find(port.addresses.begin(), port.addresses.end(), IpAddress(address)) !=
-           port.addresses.end();
-}
 
 // Precondition: check_l4 passed.
 template <class F>
@@ -57,6 +50,32 @@ DropReason judge_not_vip(const Burst& burst, const ForwardingSnapshot& world, co
     return l4.fragment ? DropReason::fragment : kNotDropped;
 }
 
+template <class F>
+bool has_martian_source(const PacketBytes& packet) noexcept {
+    const auto& ip = packet.at<typename F::Header>(0);
+    if constexpr (F::kFamily == Family::v4)
+        return is_martian_source(ip.source);
+    else
+        return is_martian_source(ip.source, static_cast<IpProtocol>(ip.next_header));
+}
+
+// Where a packet that no service takes goes on a port with a host interface. False: not to the kernel.
+template <class F>
+bool leave_to_host(Burst& burst, std::uint32_t i, const PacketBytes& packet, const L4Location& l4,
+                   const ForwardingSnapshot& world) noexcept {
+    const PortRecord& port = world.ports[index(burst.port)];
+    if (!port.has_host) return false;
+    const auto& destination = packet.at<typename F::Header>(0).destination;
+    if (is_group(destination)) {
+        // A solicitation of a VIP may come in a unicast frame: answer looks.
+        (l4.protocol == IpProtocol::icmpv6 ? burst.local : burst.for_host).push(i);
+        return true;
+    }
+    if (!is_own_address<F>(port, destination)) return false;
+    burst.for_host.push(i);
+    return true;
+}
+
 // The service of a TCP or UDP packet; none for what weir may answer itself.
 template <class F>
 DropReason judge(const Burst& burst, const PacketBytes& packet, const L4Location& l4,
@@ -64,6 +83,8 @@ DropReason judge(const Burst& burst, const PacketBytes& packet, const L4Location
     const auto& destination = packet.at<typename F::Header>(0).destination;
     const std::uint32_t vip = context.world.services.find_vip(destination);
     if (vip == ServiceTable::kNotVip) return judge_not_vip<F>(burst, context.world, l4, destination);
+    if (context.world.ports[index(burst.port)].has_host && has_martian_source<F>(packet))
+        return DropReason::ip_martian_source;  // parse lets it pass to the host
     if (l4.fragment) return DropReason::fragment;
     if (l4.protocol == F::kIcmp) return kNotDropped;
     if (!is_tcp_or_udp(l4.protocol)) return DropReason::unknown_protocol;
@@ -83,7 +104,13 @@ void classify(Burst& burst, std::uint32_t i, const ClassifyContext& context) noe
     DropReason reason = find_l4(packet, F{}, l4);
     burst.l4_offset[i] = l4.offset;
     ServiceId service = kNoService;
-    if (reason == kNotDropped) reason = detail::judge<F>(burst, packet, l4, context, service);
+    bool is_the_hosts = false;
+    if (reason == kNotDropped) {
+        reason = detail::judge<F>(burst, packet, l4, context, service);
+        is_the_hosts = service == kNoService && reason != DropReason::ip_martian_source &&
+                       detail::leave_to_host<F>(burst, i, packet, l4, context.world);
+    }
+    if (is_the_hosts) return;
     if (reason != kNotDropped)
         burst.drop(i, reason);
     else if (service == kNoService)

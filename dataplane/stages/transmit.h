@@ -1,7 +1,8 @@
 // transmit: frames into the transmit buffer of their port, in arrival order; and out of it onto the wire.
 //
 // A buffer is flushed after every burst, so nothing waits in it between loops: no packet is held back for a
-// fuller batch, and received = forwarded + answered + dropped holds whenever a worker is between bursts.
+// fuller batch, and received = forwarded + answered + punted + dropped holds whenever a worker is between
+// bursts.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -59,14 +60,14 @@ class alignas(64) TxBuffer {
 using TxBuffers = std::array<TxBuffer, kMaxPorts>;
 
 inline void transmit(const Burst& burst, TxBuffers& buffers) noexcept {
-    const bool all_forwarded = burst.dropped.empty() && burst.answered.empty();
+    const bool all_forwarded = burst.dropped.empty() && burst.answered.empty() && burst.punted.empty();
     if (all_forwarded && std::has_single_bit(burst.egress_ports)) [[likely]]
         return buffers[static_cast<std::size_t>(std::countr_zero(burst.egress_ports))].push_forwarded(
             burst.packet, burst.size);
     for (std::uint32_t i = 0; i < burst.size; ++i) {
         if (burst.answered.has(i))
             buffers[index(burst.port)].push_answer(burst.packet[i]);
-        else if (!burst.dropped.has(i))
+        else if (!burst.dropped.has(i) && !burst.punted.has(i))
             buffers[index(burst.backend[i]->egress)].push_forwarded(burst.packet[i]);
     }
 }

@@ -6,17 +6,19 @@
 // keeps its counters, also over a removal.
 //
 // Accounting (DESIGN.md section 10): received = forwarded + answered + punted + sum(dropped), exactly, once
-// the worker's transmit buffers are empty.
+// the worker's transmit buffers are empty; transmitted = forwarded + answered + originated + host_tx.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 #include <type_traits>
 
 #include "dataplane/ids.h"
 #include "dataplane/net/drop_reason.h"
+#include "dataplane/net/punt_class.h"
 #include "dataplane/state/counter.h"
 
 namespace weir {
@@ -66,6 +68,12 @@ class CounterArray {
     std::atomic<std::uint32_t> existing_{0};
 };
 
+// What weir sends of its own accord, in the order of OutgoingKind (drivers/host_rings.h), whose first value
+// is the kernel's.
+inline constexpr std::array kOriginatedKindNames = {std::string_view{"garp"},
+                                                    std::string_view{"neighbor_advertisement"}};
+inline constexpr std::size_t kOriginatedKinds = kOriginatedKindNames.size();
+
 struct alignas(64) WorkerCounters {
     Counter received, forwarded, answered, punted;
     std::array<Counter, kDropReasons> dropped;
@@ -79,6 +87,10 @@ struct alignas(64) WorkerCounters {
     Counter loops;                // heartbeat
     Counter busy_tsc, idle_tsc;   // TSC cycles of loops with and without a packet
     Counter snapshot_generation;  // of the snapshot that this worker uses
+
+    std::array<Counter, kPuntClasses> punted_by_class, punt_limited;
+    std::array<Counter, kMaxPorts> host_tx, host_tx_refused;  // from the kernel, by port; the device was full
+    std::array<Counter, kOriginatedKinds> originated;
 
     CounterArray<ServiceCounters, kMaxServices> services;
     CounterArray<BackendCounters, kMaxBackends> backends;

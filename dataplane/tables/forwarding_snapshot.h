@@ -43,7 +43,8 @@ struct PortRecord {
     bool any_destination_mac = false;  // replay of a port whose device's MAC nobody knows
     bool can_send_chains = true;       // the device takes multi-segment mbufs
     std::uint16_t mtu = 1500;
-    std::vector<IpAddress> addresses;  // weir's own, answered like VIPs while there is no host interface
+    bool has_host = false;             // the kernel has a twin of the port: what is its own goes there
+    std::vector<IpAddress> addresses;  // its own: the kernel's on the twin, else answered like VIPs
 };
 
 struct ForwardingSnapshot {

@@ -94,6 +94,41 @@ class RandomConfig {
     Config config_;
 };
 
+// A kernel whose routes and neighbours change: backends of edge_config() on the link, or over two routers.
+class RandomKernel {
+  public:
+    explicit RandomKernel(std::mt19937_64& random) : random_(random) {
+        ways.set_interface(PortId{0}, kInterface, {{prefix("10.1.0.2/16")}});
+    }
+    void change() {
+        const auto below = [this](std::size_t end) { return random_() % end; };
+        const KernelPath first{.interface = kInterface, .gateway = ip("10.1.0.1")};
+        const KernelPath second{.interface = kInterface, .gateway = ip("10.1.0.3"), .weight = 2};
+        if (below(4) == 0) {
+            std::vector<KernelRoute> routes;
+            if (below(2) == 0)
+                routes.push_back({.prefix = prefix("10.1.0.0/16"), .paths = {{.interface = kInterface}}});
+            if (below(2) == 0) routes.push_back({.prefix = prefix("10.1.1.12/31"), .paths = {first, second}});
+            ways.set_routes(std::move(routes));
+        }
+        for (unsigned i = 10; i < 14; ++i) (void)ways.want_hops_to(ip("10.1.1." + std::to_string(i)));
+        constexpr const char* kHops[] = {"10.1.0.1",  "10.1.0.3",  "10.1.1.10",
+                                         "10.1.1.11", "10.1.1.12", "10.1.1.13"};
+        const bool resolved = below(3) != 0;
+        ways.set_neighbor({PortId{0}, ip(kHops[below(6)])},
+                          {.mac = resolved ? MacAddress{{2, 0, 0, 0, 0, static_cast<std::uint8_t>(below(9))}}
+                                           : MacAddress{},
+                           .resolved = resolved,
+                           .failed = !resolved});
+    }
+
+    KernelWays ways{{"weir0"}};
+
+  private:
+    static constexpr InterfaceIndex kInterface{5};
+    std::mt19937_64& random_;
+};
+
 void expect_same_pools(const ForwardingSnapshot& grown, const ForwardingSnapshot& fresh) {
     ASSERT_EQ(grown.pools.size(), fresh.pools.size());
     for (std::size_t i = 0; i < grown.pools.size(); ++i) {
@@ -141,12 +176,12 @@ void expect_same_backends(const ForwardingSnapshot& grown, const ForwardingSnaps
     }
 }
 
-TEST(CompileIncrements, EqualACompilationFromNothing) {
-    std::mt19937_64 random(20'261'122);
+void compare_with_compilations_from_nothing(RandomKernel* kernel, std::mt19937_64& random) {
     RandomConfig operator_of(random);
+    const KernelWays* ways = kernel == nullptr ? nullptr : &kernel->ways;
     IdRegistry registry;
     Eligibility eligible;
-    CompiledWorld world(HashKey::zero());
+    CompiledWorld world(HashKey::zero(), false, ways);
     std::vector<PortFacts> facts = edge_facts();
     std::unique_ptr<const Config> config;
     std::unique_ptr<const ForwardingSnapshot> grown;
@@ -164,11 +199,13 @@ TEST(CompileIncrements, EqualACompilationFromNothing) {
             eligible.set(BackendId{static_cast<std::uint32_t>(random() % registry.backend_ids())},
                          random() % 3 != 0);
         if (random() % 64 == 0) facts[0].mac.bytes[5] ^= 1;
-        grown = compile_snapshot({delta, registry, facts, eligible, generation, drained}, world);
+        if (kernel != nullptr) kernel->change();
+        const WaysChange changed = kernel == nullptr ? WaysChange{} : kernel->ways.take_change();
+        grown = compile_snapshot({delta, registry, facts, eligible, generation, drained, &changed}, world);
         eligible.forget_changes();
         if (typed) config = std::move(next);
 
-        CompiledWorld nothing(HashKey::zero());
+        CompiledWorld nothing(HashKey::zero(), false, ways);
         const auto fresh =
             compile_snapshot({ConfigDelta(nullptr, *config), registry, facts, eligible, generation}, nothing);
         expect_same_pools(*grown, *fresh);
@@ -178,6 +215,17 @@ TEST(CompileIncrements, EqualACompilationFromNothing) {
         if (typed) operator_of.change();
     }
     EXPECT_GT(drains, kRounds / 50);
+}
+
+TEST(CompileIncrements, EqualACompilationFromNothing) {
+    std::mt19937_64 random(20'261'122);
+    compare_with_compilations_from_nothing(nullptr, random);
+}
+
+TEST(CompileIncrements, EqualACompilationFromNothingWhereTheKernelDecides) {
+    std::mt19937_64 random(20'261'123);
+    RandomKernel kernel(random);
+    compare_with_compilations_from_nothing(&kernel, random);
 }
 
 }  // namespace

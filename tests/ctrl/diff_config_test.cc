@@ -57,6 +57,10 @@ TEST(DiffConfig, NamesWhatNeedsARestart) {
                                              "port edge: addresses [10.1.0.2/24] -> [10.1.0.3/24]",
                                              "port edge: mtu 1600 -> 1700"}));
     EXPECT_TRUE(port.changes.empty());
+    Config twin = config_with();
+    twin.ports[0].host_interface = "weir0";
+    EXPECT_EQ(diff_config(config_with(), twin).needs_restart,
+              Sentences{"port edge: host_interface none -> weir0"});
     Config two = config_with();
     two.ports.push_back(two.ports[0]);
     two.ports[1].name = "b";

@@ -168,6 +168,22 @@ TEST_F(MetricsTest, StatesOfManyBackendsOnlyInFullDetail) {
     EXPECT_EQ(value("weir_backend_state{pool=\"web\",backend=\"w1\",state=\"unavailable\"}"), "1");
 }
 
+TEST_F(MetricsTest, WhatTheKernelIsAskedForIsCounted) {
+    apply(web_config());
+    EXPECT_EQ(value("weir_next_hops{state=\"failed\"}"), "absent") << "no port has a host interface";
+    input.kernel.emplace();
+    input.kernel->hops = {.resolved = 3, .unresolved = 1, .failed = 2};
+    input.kernel->resyncs = 4;
+    input.kernel->changes = 5;
+    input.kernel->publish_durations.record(std::chrono::milliseconds(4));
+    EXPECT_EQ(value("weir_next_hops{state=\"resolved\"}"), "3");
+    EXPECT_EQ(value("weir_next_hops{state=\"unresolved\"}"), "1");
+    EXPECT_EQ(value("weir_next_hops{state=\"failed\"}"), "2");
+    EXPECT_EQ(value("weir_netlink_resyncs_total"), "4");
+    EXPECT_EQ(value("weir_netlink_changes_total"), "5");
+    EXPECT_EQ(value("weir_netlink_publish_duration_seconds_count"), "1");
+}
+
 TEST_F(MetricsTest, WithoutAConfigurationThereIsStillSomethingToRead) {
     std::ostringstream out;
     prometheus::TextSerializer().Serialize(out, collect_metrics(input));
@@ -177,6 +193,7 @@ TEST_F(MetricsTest, WithoutAConfigurationThereIsStillSomethingToRead) {
 }
 
 TEST_F(MetricsTest, PromtoolFindsNothingToSay) {
+    input.kernel.emplace();
     if (std::system("command -v promtool >/dev/null") != 0)
         GTEST_SKIP() << "NOT TESTED: promtool is not here";
     Config config = web_config();

@@ -44,6 +44,26 @@ TEST(ReadConfig, GivesThePlainValue) {
     EXPECT_EQ(config.services[0].where.line, 6u);
 }
 
+TEST(ReadConfig, GivesANetworkDeviceAHostInterface) {
+    const auto named = [](const std::string& first, const std::string& second) {
+        const auto result = read_lines(2, "ports = ( { name = \"edge\"; addresses = [ \"10.1.0.2/24\" ]; " +
+                                              first + " }, { name = \"core\"; " + second + " } );");
+        EXPECT_TRUE(result.config) << all_text(result.diagnostics);
+        std::vector<std::string> names;
+        if (result.config)
+            for (const PortConfig& port : result.config->ports) names.push_back(port.host_interface);
+        return names;
+    };
+    using Names = std::vector<std::string>;
+    EXPECT_EQ(named("device = \"0000:00:06.0\";", "device = \"net_af_packet0,iface=eth1\";"),
+              (Names{"weir0", "weir1"}));
+    EXPECT_EQ(named("device = \"net_null0\";", "device = \"net_af_xdp0,iface=eth1\";"), (Names{"", "weir1"}));
+    EXPECT_EQ(named("device = \"net_pcap0,rx_pcap=a\";", "device = \"net_tap0\";"), (Names{"", ""}));
+    EXPECT_EQ(named("device = \"0000:00:06.0\"; host_interface = \"none\";",
+                    "device = \"net_tap0\"; host_interface = \"fifteen_letters\";"),
+              (Names{"", "fifteen_letters"}));
+}
+
 TEST(ReadConfig, TakesPortsInEveryForm) {
     const auto ports = [](const std::string& port) {
         const auto result = read_lines(
@@ -151,6 +171,18 @@ TEST(ReadConfig, WarnsWhereATunnelHasNoRoomOrNoRoute) {
     EXPECT_NE(result.diagnostics[0].message.find("mtu 1531 leaves 1499 bytes"), std::string::npos);
     EXPECT_NE(result.diagnostics[1].message.find("has no route"), std::string::npos);
     EXPECT_EQ(result.diagnostics[1].text().rfind("a.cfg:5: warning: ", 0), 0u);
+}
+
+TEST(ReadConfig, WhereTheKernelIsAskedTheFileNeedNotSayTheWay) {
+    std::string text = good_text_but(4, "");
+    text.replace(text.find("net_null0\"; addresses = [ \"10.1.0.2/24\" ];"), 42,
+                 "net_null0\"; host_interface = \"weir0\";");
+    text.replace(text.rfind("10.1.0.11"), 9, "10.2.0.11");
+    const auto result = read_config_text(text, "a.cfg");  // dsr
+    ASSERT_TRUE(result.config) << all_text(result.diagnostics);
+    EXPECT_TRUE(result.diagnostics.empty()) << all_text(result.diagnostics);
+    text.replace(text.find("\"dsr\""), 5, "\"gue\"");
+    EXPECT_TRUE(read_config_text(text, "a.cfg").diagnostics.empty());
 }
 
 TEST(ReadConfig, SaysEverythingAtOnceInTheFilesOrder) {

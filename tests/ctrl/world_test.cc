@@ -180,6 +180,38 @@ TEST_F(WorldTest, HealthTakesEffectWithRepublish) {
     for (const std::uint16_t member : world.snapshot()->pools[0]->maglev.slots()) ASSERT_EQ(member, 1);
 }
 
+TEST_F(WorldTest, WhatTheKernelChangesCostsTheBackendsConcerned) {
+    KernelWays ways({"weir0"});
+    std::vector<IpAddress> wanted;
+    WorldOptions with_kernel = options();
+    with_kernel.kernel = &ways;
+    with_kernel.want_ways = [&](const std::vector<IpAddress>& destinations) {
+        wanted = destinations;
+        for (const IpAddress& destination : destinations) (void)ways.want_hops_to(destination);
+    };
+    ways.set_interface(PortId{0}, InterfaceIndex{5}, {{prefix("10.1.0.3/16")}});
+    ways.set_routes({{.prefix = prefix("10.1.0.0/16"), .paths = {{.interface = InterfaceIndex{5}}}}});
+    (void)ways.take_change();
+    World asked(with_kernel, workers.all());
+    ASSERT_TRUE(asked.apply(web_config()));
+    EXPECT_EQ(wanted, (std::vector{ip("10.1.1.11"), ip("10.1.1.12")})) << "before it is compiled";
+    EXPECT_EQ(asked.destinations(), wanted);
+    const auto record = [&](unsigned id) -> const BackendRecord& {
+        return asked.snapshot()->backends[static_cast<std::size_t>(ForwardingMode::ipip)][BackendId{id}];
+    };
+    EXPECT_FALSE(record(0).resolved || record(1).resolved) << "not the file's MACs";
+    EXPECT_EQ(asked.snapshot()->ports[0].addresses, std::vector{ip("10.1.0.3")});
+    ways.set_neighbor({PortId{0}, ip("10.1.1.12")}, {.mac = mac("02:00:00:00:00:99"), .resolved = true});
+    const ApplyReport report = asked.apply_ways(ways.take_change());
+    EXPECT_EQ(report.work.records, 1u);
+    EXPECT_EQ(report.work.pools, 0u);
+    EXPECT_EQ(asked.named_generation(), 1u);
+    EXPECT_TRUE(!record(0).resolved && record(1).resolved);
+    ways.set_interface(PortId{0}, InterfaceIndex{5}, {{prefix("10.1.0.4/16")}});
+    EXPECT_EQ(asked.apply_ways(ways.take_change()).work.records, 2u) << "another source address";
+    EXPECT_EQ(asked.snapshot()->ports[0].addresses, std::vector{ip("10.1.0.4")});
+}
+
 TEST_F(WorldTest, WhatNeedsARestartIsRefusedAndChangesNothing) {
     apply(web_config());
     Config two_ports = web_config();

@@ -58,7 +58,7 @@ TEST(PoolDemandTest, covers_every_place_where_a_frame_can_be) {
     PoolDemand demand;
     demand.ports = 2;
     demand.workers = 4;
-    // 2 x 4 x 2,048 in rings + 4 x (64 + 1,024 + 384) with workers + 384 = 22,656 -> 2^15 - 1
+    // 2 x 4 x 2,048 in rings + 4 x (64 + 512 + 384) with workers + 64 + 2 x 384 = 21,056 -> 2^15 - 1
     EXPECT_EQ(frames_needed(demand), 32'767u);
     EXPECT_GT(pool_bytes(32'767, kFrameRoom), 32'767ull * (2'048 + 128 + 128));
 }

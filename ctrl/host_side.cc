@@ -1,0 +1,111 @@
+#include "ctrl/host_side.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "dataplane/net/address_text.h"
+#include "drivers/netlink.h"
+
+namespace weir {
+namespace {
+
+HostTapSpec spec_of(const PortConfig& config, const Port& port) {
+    HostTapSpec spec{.name = config.host_interface,
+                     .mac = port.mac(),
+                     .mtu = port.mtu(),
+                     .addresses = {},
+                     .carrier = port.link_up()};
+    for (const IpPrefix& address : config.addresses) spec.addresses.push_back(to_text(address));
+    return spec;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HostSide>> HostSide::open(const Config& config, std::span<const Port> ports,
+                                                 unsigned workers, Notify notify) {
+    std::vector<std::optional<Twin>> twins(ports.size());
+    for (std::size_t i = 0; i < ports.size(); ++i) {
+        if (config.ports[i].host_interface.empty()) continue;
+        const HostTapSpec spec = spec_of(config.ports[i], ports[i]);
+        auto tap = HostTap::open(spec);
+        if (!tap) {
+            Error error = tap.error();
+            error.message.insert(0, fmt::format("port {}: ", config.ports[i].name));
+            return tl::make_unexpected(std::move(error));
+        }
+        for (const std::string& note : tap->notes()) notify(Severity::warning, note);
+        twins[i].emplace(Twin{config.ports[i].name, std::move(*tap), spec.carrier, spec.mac, spec.mtu});
+    }
+    std::unique_ptr<HostSide> side(new HostSide(std::move(twins), std::move(notify)));
+    std::vector<HostPort> host_ports;
+    for (std::size_t i = 0; i < ports.size(); ++i)
+        host_ports.push_back({.pool = ports[i].pool(),
+                              .can_send_chains = ports[i].can_send_chains(),
+                              .tap = side->twins_[i] ? &side->twins_[i]->tap : nullptr});
+    auto thread = HostThread::make(std::move(host_ports), workers);
+    if (!thread) return tl::make_unexpected(thread.error());
+    side->thread_ = std::move(*thread);
+    side->follow(config);
+    return side;
+}
+
+void HostSide::warn(const Result<void>& step) const {
+    if (!step) notify_(Severity::warning, step.error().message);
+}
+
+void HostSide::follow(const Config& config) {
+    for (auto& twin : twins_) {
+        if (!twin || twin->gone) continue;
+        std::vector<HostRoute> routes;
+        for (const RouteConfig& route : config.routes)
+            if (route.port == twin->port) routes.push_back({to_text(route.prefix), to_text(route.via)});
+        std::vector<HostNeighbor> neighbors;
+        for (const NeighborConfig& neighbor : config.neighbors)
+            if (neighbor.port == twin->port)
+                neighbors.push_back({to_text(neighbor.address), neighbor.mac.bytes});
+        for (const std::string& refused : twin->tap.install(routes, neighbors))
+            notify_(Severity::warning, refused);
+    }
+    warn_of_local_vips(config);
+}
+
+// The kernel would answer for such a VIP wherever it hears of it, and throw away what comes in with the VIP
+// as source.
+void HostSide::warn_of_local_vips(const Config& config) const {
+    if (std::ranges::none_of(twins_, [](const auto& twin) { return twin.has_value(); })) return;
+    std::unordered_map<std::string, const ServiceConfig*> vips;
+    for (const ServiceConfig& service : config.services) vips.emplace(to_text(service.vip), &service);
+    auto netlink = Netlink::open();
+    if (!netlink) return;
+    const auto addresses = netlink->addresses();
+    if (!addresses) return;
+    for (const LocalAddress& local : *addresses)
+        if (const auto vip = vips.find(local.address); vip != vips.end())
+            notify_(Severity::warning,
+                    fmt::format(
+                        "VIP {} of service {} is an address of this machine's kernel, which then drops what "
+                        "bears it as source: run `ip address flush to {}`",
+                        local.address, vip->second->name, local.address));
+}
+
+void HostSide::follow(const Port& port) {
+    auto& twin = twins_[port.index()];
+    if (!twin || twin->gone) return;
+    if (thread_->stats(port.index()).interface_gone) {
+        twin->gone = true;
+        notify_(Severity::error,
+                fmt::format(
+                    "port {}: somebody has deleted host interface {}: the kernel receives and sends nothing "
+                    "here until weir is restarted",
+                    twin->port, twin->tap.name()));
+        return;
+    }
+    if (const bool up = port.link_up(); up != std::exchange(twin->carrier, up))
+        warn(twin->tap.set_carrier(up));
+    if (port.mac() != std::exchange(twin->mac, port.mac())) warn(twin->tap.set_mac(port.mac()));
+    if (port.mtu() != std::exchange(twin->mtu, port.mtu())) warn(twin->tap.set_mtu(port.mtu()));
+}
+
+}  // namespace weir

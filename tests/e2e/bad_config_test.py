@@ -20,7 +20,7 @@ from lab.shell import wait_until
 from lab.topology import Lab
 from lab.weir import Weir, config_text
 
-GOOD = config_text(one_arm())
+GOOD = config_text(one_arm(), static_neighbors=True)
 BAD = bad_configs(GOOD)
 URL = f"http://{VIP4}/"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "lib"))
 from lab.scenarios import SCENARIOS  # noqa: E402
 from lab.servers import WebServers  # noqa: E402
-from lab.shell import need_root, raise_on_signals  # noqa: E402
+from lab.shell import need_root, raise_on_signals, wait_until  # noqa: E402
 from lab.topology import Lab  # noqa: E402
 from lab.weir import Weir  # noqa: E402
 
@@ -48,4 +48,14 @@ def servers(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebS
 @pytest.fixture(scope="module")
 def weir(lab: Lab, servers: WebServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weir]:
     with Weir(lab, tmp_path_factory.mktemp("weir")) as running:
+        assert wait_until(running.knows_its_neighbors, 10), running.log()
         yield running
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Puts a figure into the test's output, passed or not."""
+    def print_it(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n    {text}", flush=True)
+    return print_it

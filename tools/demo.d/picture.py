@@ -38,8 +38,8 @@ def count(value: float) -> str:
 class Picture:
     """A table that a terminal redraws in place and a log gets one line of each second."""
 
-    def __init__(self, servers: WebServers, weir: Weir) -> None:
-        self.servers, self.weir = servers, weir
+    def __init__(self, servers: WebServers, weir: Weir, names: list[str]) -> None:
+        self.servers, self.weir = {name: servers.by_name[name] for name in names}, weir
         self.begun = self.taken = time.monotonic()
         self.last = self._totals(Metrics(""))
         self.drawn_lines = 0
@@ -47,7 +47,7 @@ class Picture:
     def _totals(self, metrics: Metrics) -> dict[str, float]:
         totals = {"forwarded": metrics.sum("worker_forwarded_packets_total"),
                   "flows": metrics.sum("flow_table_entries")}
-        for name, server in self.servers.by_name.items():
+        for name, server in self.servers.items():
             totals[f"{name} requests"] = server.requests()
             totals[f"{name} connections"] = server.connections()
         return totals
@@ -68,7 +68,7 @@ class Picture:
 
     def _line(self, metrics: Metrics, rates: dict[str, float], note: str) -> str:
         each = "  ".join(f"{name} {count(rates[name + ' requests']):>6} req/s {count(rates[name + ' connections']):>6} "
-                         f"new flows/s" for name in self.servers.by_name)
+                         f"new flows/s" for name in self.servers)
         dropped = metrics.sum("dropped_packets_total")
         return (f"{self.taken - self.begun:4.0f} s  {each}  weir {count(rates['forwarded']):>7} packets/s, "
                 f"{count(dropped)} dropped  {note}")
@@ -78,7 +78,7 @@ class Picture:
                 f"  {'server':10} {'requests/s':>11} {'requests':>10} {'new flows/s':>12} {'open now':>9} "
                 f"{'weir: flows sent':>17}"]
         sent = metrics.by("backend_new_flows_total", "backend")
-        for name, server in self.servers.by_name.items():
+        for name, server in self.servers.items():
             rows.append(f"  {name:10} {count(rates[name + ' requests']):>11} {count(totals[name + ' requests']):>10} "
                         f"{count(rates[name + ' connections']):>12} {server.established():>9} "
                         f"{count(sent.get(name, 0)):>17}")

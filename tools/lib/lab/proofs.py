@@ -86,7 +86,7 @@ class Witness:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         segment = lab.raw_leg("edge").segment
-        self.host = next(name for name in ("client", "router") if lab.network.segments and self._stands_on(name, segment))
+        self.host = next(name for name in ("client", "router") if self._stands_on(name, segment))
         leg = leg_on(lab, self.host, segment)
         assert leg
         self.device = leg.device

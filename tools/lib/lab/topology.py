@@ -1,8 +1,8 @@
 """Brings a network of scenarios.py to life: one namespace a host, one bridge (in a namespace of its own) a segment.
 
 weir's legs are raw: no address, no IPv6, and nftables drops all that the kernel would receive on them; packet sockets see
-frames before that hook. proofs.py shows it. Offloads are off everywhere: a packet socket gets checksum-partial and 64 KB
-super-frames from a veth otherwise.
+frames before that hook. proofs.py shows it. The kernel's side of them is weir's host interfaces, which weir makes. Offloads
+are off everywhere: a packet socket gets checksum-partial and 64 KB super-frames from a veth otherwise.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def port_entries(network: Network) -> Iterator[str]:
 
 
 def neighbor_entries(network: Network) -> Iterator[str]:
-    """Everybody who stands on a segment of weir's."""
+    """Everybody who stands on a segment of weir's, for tests of static neighbours; else the kernel finds them."""
     segments = {leg.segment: leg.device for leg in network.host("weir").legs}
     legs = (leg for host in network.hosts for leg in host.legs if leg.segment in segments and not leg.raw)
     for leg in legs:
@@ -63,12 +63,13 @@ def service_entries(network: Network) -> Iterator[str]:
                    f'forwarding = "{one.kind}"; pool = "{one.pool}";')
 
 
-def config_text(network: Network, without: Collection[str] = (), idle: str = "sleep") -> str:
+def config_text(network: Network, without: Collection[str] = (), idle: str = "sleep",
+                static_neighbors: bool = False) -> str:
     """The configuration of a scenario; `without` names backends that are not in the pools."""
     template = Template((Path(__file__).parent / "weir.cfg.in").read_text())
     return template.substitute(
         scenario=network.name, idle=idle, ports=listed(port_entries(network)), routes=listed(route_entries(network)),
-        neighbors=listed(neighbor_entries(network)), pools=listed(pool_entries(network, without)),
+        neighbors=listed(neighbor_entries(network) if static_neighbors else ()), pools=listed(pool_entries(network, without)),
         services=listed(service_entries(network)))
 
 
@@ -150,6 +151,11 @@ class Weir:
         if metrics := self.scrape():
             return metrics
         raise RuntimeError(f"weir's metrics do not answer; its log:\n{self.log()}")
+
+    def knows_its_neighbors(self) -> bool:
+        """The kernel has told weir the MAC of every next hop."""
+        now = self.metrics()
+        return now.sum("next_hops", state="resolved") == now.sum("next_hops") > 0
 
     def reloads(self) -> tuple[int, int]:
         """(successful, refused) reloads so far."""

@@ -10,6 +10,7 @@
 
 #include "ctrl/announce/start_presence.h"
 #include "ctrl/appliance.h"
+#include "ctrl/config/devices.h"
 #include "ctrl/config/hash_key_file.h"
 #include "ctrl/config/read_config.h"
 #include "ctrl/control_loop.h"
@@ -160,8 +161,10 @@ class RunningWeir {
         if (follower_) follower_->each_second();
         publish_metrics();
     }
+    // Nobody listens behind a capture or a ring.
     void tell_presence(std::size_t port) {
-        presence_->set_link(PortId{static_cast<std::uint8_t>(port)}, ports_[port].link_up,
+        const bool heard = is_network(appliance_->world().config()->ports[port].device);
+        presence_->set_link(PortId{static_cast<std::uint8_t>(port)}, heard && ports_[port].link_up,
                             std::chrono::steady_clock::now());
     }
     void tell_link(const PortStatistics& port) {

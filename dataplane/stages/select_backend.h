@@ -186,6 +186,27 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     return true;
 }
 
+// Packets of one service that follow each other are counted at once.
+inline void count_for_services(const Burst& burst, WorkerCounters& counters) noexcept {
+    if (burst.flows.empty()) return;
+    ServiceId service = burst.service[burst.flows[0]];
+    std::uint32_t packets = 0, bytes = 0;
+    const auto count = [&] {
+        counters.services[index(service)].packets.add(packets);
+        counters.services[index(service)].bytes.add(bytes);
+    };
+    for (const std::uint32_t i : burst.flows) {
+        if (burst.service[i] != service) {
+            count();
+            service = burst.service[i];
+            packets = bytes = 0;
+        }
+        packets += 1;
+        bytes += burst.ip_length[i];
+    }
+    count();
+}
+
 // Puts a packet aside whose flow is not in its first bucket.
 [[gnu::noinline]] inline void put_aside(Burst& burst, std::uint32_t i,
                                         const SelectionContext& context) noexcept {
@@ -204,11 +225,9 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 }  // namespace detail
 
 inline void select_backend(Burst& burst, const SelectionContext& context) noexcept {
+    detail::count_for_services(burst, context.counters);
     const SelectionContext fixed = context;  // nothing that is stored below can change it
     for (const std::uint32_t i : burst.flows) {
-        ServiceCounters& counters = fixed.counters.services[index(burst.service[i])];
-        counters.packets.add(1);
-        counters.bytes.add(burst.ip_length[i]);
         const FlowRef entry =
             FlowTable::find_in(*burst.bucket[i], burst.hash[i], burst.service[i], fixed.now);
         if (!entry || !detail::send_known(burst, i, fixed, entry)) [[unlikely]]

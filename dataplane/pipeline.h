@@ -31,11 +31,17 @@ class Pipeline {
     // Takes the burst's packets through every stage. Afterwards each is in a transmit buffer or freed.
     void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
 
-    // Empties the transmit buffers: wire_of(PortId) gives the wire of a port.
+    // Empties the transmit buffers: wire_of(PortId) gives the wire of a port, and is not asked for that of a
+    // disabled one.
     template <class WireOf>
     void flush(const ForwardingSnapshot& world, WireOf&& wire_of) noexcept {
-        for (std::size_t port = 0; port < world.ports.size(); ++port)
-            if (!tx_[port].empty()) tx_[port].flush(wire_of(static_cast<PortId>(port)), counters_);
+        for (std::size_t port = 0; port < world.ports.size(); ++port) {
+            if (tx_[port].empty()) continue;
+            if (world.ports[port].enabled) [[likely]]
+                tx_[port].flush(wire_of(static_cast<PortId>(port)), counters_);
+            else
+                tx_[port].discard(counters_);
+        }
     }
 
     // Ages a few buckets of the flow table: expired flows and those of absent backends and services go.

@@ -39,10 +39,12 @@ Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
       id_(spec.id),
       sleeps_when_idle_(spec.sleeps_when_idle) {}
 
-// One burst from each queue. True if any packet came.
+// One burst from each queue of an enabled port. True if any packet came.
 bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
     bool busy = false;
     for (std::size_t port = 0; port < queues_.size(); ++port) {
+        if (!world.ports[port].enabled) [[unlikely]]
+            continue;
         Burst burst(static_cast<PortId>(port));
         receive(burst, queues_[port].rx);
         if (burst.size == 0) continue;

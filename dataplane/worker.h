@@ -5,8 +5,11 @@
 // where it holds no pointer into the snapshot. With idle = sleep a worker without traffic goes offline in
 // QSBR and sleeps for a while that doubles up to a millisecond; with idle = poll it never does.
 //
-// run() belongs to the worker's lcore. The control core makes and destroys the object, reads counters(), and
-// stops it.
+// Where the snapshot says that a port is disabled, the worker touches neither its queues nor what it knows of
+// them: then the control core may take the device away, bring another and name its queues.
+//
+// run() belongs to the worker's lcore. The control core makes and destroys the object, reads counters(),
+// names queues, and stops it.
 #pragma once
 
 #include <atomic>
@@ -47,6 +50,11 @@ class Worker {
     void run() noexcept;
     // Any thread. run() returns after the loop that it is in, and a few more if packets wait.
     void stop() noexcept { stop_.store(true, std::memory_order_relaxed); }
+
+    // The port's device has been made again. The control thread, and only between World::settled_since() the
+    // generation that disabled the port and the publication of the one that enables it: the first orders the
+    // write after the worker's last look, the second before its next.
+    void set_queues(PortId port, WorkerQueues queues) noexcept { queues_[index(port)] = queues; }
 
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return pipeline_.flows().capacity(); }
 

@@ -109,6 +109,7 @@ struct CompileInput {
     const Eligibility& eligible;
     std::uint64_t generation = 1;
     std::span<const PoolId> drained{};  // what IdRegistry::end_drains() returned for this generation
+    std::bitset<kMaxPorts> disabled_ports{};
 };
 
 // How much was made anew: tests and the reload's log line.

@@ -25,6 +25,7 @@ class RunningWorker {
     RunningWorker(const RunningWorker&) = delete;
     RunningWorker& operator=(const RunningWorker&) = delete;
 
+    void set_queues(PortId port, WorkerQueues queues) { worker_.set_queues(port, queues); }
     void stop() {
         worker_.stop();
         if (thread_.joinable()) thread_.join();

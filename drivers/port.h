@@ -1,18 +1,21 @@
 // A port: a DPDK ethdev, configured, started, with one receive and one transmit queue per worker.
 //
-// open() and adopt() run on the main thread (ENA's watchdog timer lands on the lcore that starts the port,
-// and rte_timer_manage() must run there). Statistics: control core only, about once a second: a device may
-// answer through its admin queue. Queues: each belongs to one worker.
+// What makes or ends a device (open, adopt, reset, close, reopen) runs on the main thread (ENA's watchdog
+// timer lands on the lcore that starts the port, and rte_timer_manage() must run there), and ends only a
+// device that no worker polls: ctrl/port_keeper.h sees to that. Statistics: control core only, about once a
+// second: a device may answer through its admin queue. Queues: each belongs to one worker.
 #pragma once
 
 #include <rte_ethdev.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "drivers/mbuf_pool.h"
+#include "drivers/port_events.h"
 #include "drivers/port_spec.h"
 #include "drivers/result.h"
 #include "drivers/rss.h"
@@ -53,6 +56,21 @@ class Port {
     // Stops and closes the device. Every worker must have stopped polling it.
     ~Port();
 
+    // The device itself is there and wants to begin anew: reset, configured as before (queues, RSS, MAC),
+    // started. All queues may be taken again. Where the driver cannot, or after an error: close() and
+    // reopen().
+    [[nodiscard]] Result<void> reset(MbufPools& pools);
+    // The device is gone, or is to be made anew. Statistics go on from where they were.
+    void close() noexcept;
+    // As open() does, after close(): the ethdev, the MAC and what the device can do may be others. `mtu` as
+    // in PortSpec. An error leaves the port closed. Precondition: not adopted.
+    [[nodiscard]] Result<void> reopen(std::uint16_t mtu, MbufPools& pools);
+    [[nodiscard]] bool is_open() const noexcept { return open_; }
+    // Precondition: is_open().
+    [[nodiscard]] PortEvents& events() noexcept { return *events_; }
+    // What it sits on, where that is an interface of the kernel (net_af_packet, net_af_xdp); else empty.
+    [[nodiscard]] const std::string& kernel_interface() const noexcept { return kernel_interface_; }
+
     [[nodiscard]] unsigned index() const noexcept { return spec_.index; }
     [[nodiscard]] const std::string& name() const noexcept { return spec_.name; }
     [[nodiscard]] std::uint16_t ethdev() const noexcept { return ethdev_; }
@@ -89,16 +107,20 @@ class Port {
   private:
     friend class PortSetup;
     Port(PortSpec spec, std::uint16_t ethdev, bool owned);
-    static Result<Port> set_up(Port port, const DeviceName* device, MbufPools& pools);
+    // Probes spec_.device and sets it up; an error leaves the port closed.
+    [[nodiscard]] Result<void> make(MbufPools& pools);
+    [[nodiscard]] Result<void> set_up(const DeviceName* device, MbufPools& pools);
 
     PortSpec spec_;
     std::uint16_t ethdev_;
-    bool owned_;  // this object probed the device and removes it
-    bool open_ = true;
+    bool owned_;         // this object probed the device and removes it
+    bool open_ = false;  // ethdev_ is this port's
     bool started_ = false;
     bool promiscuous_ = false;
     std::string driver_;
-    std::string kernel_interface_;  // net_af_packet's; else empty
+    std::string kernel_interface_;
+    std::unique_ptr<PortEvents> events_;  // while open and set up
+    PortStats closed_stats_;              // of the devices that this port had before
     MacBytes mac_{};
     RssInfo rss_;
     bool can_send_chains_ = false;

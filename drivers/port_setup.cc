@@ -159,8 +159,14 @@ rte_eth_conf PortSetup::wanted_configuration() {
 }
 
 Result<void> PortSetup::configure() {
-    const rte_eth_conf conf = wanted_configuration();
-    const int code = rte_eth_dev_configure(port_.ethdev(), port_.queues(), port_.queues(), &conf);
+    rte_eth_conf conf = wanted_configuration();
+    // The link's changes as they come, where the device can tell; polling finds them anyway.
+    conf.intr_conf.lsc = (*info_.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0 ? 1 : 0;
+    int code = rte_eth_dev_configure(port_.ethdev(), port_.queues(), port_.queues(), &conf);
+    if (code != 0 && conf.intr_conf.lsc != 0) {
+        conf.intr_conf.lsc = 0;
+        code = rte_eth_dev_configure(port_.ethdev(), port_.queues(), port_.queues(), &conf);
+    }
     if (code == -EINVAL && port_.mtu() > RTE_ETHER_MTU)
         return refuse(port_.driver() + " does not carry an mtu of " + std::to_string(port_.mtu()) +
                       " (it takes frames of up to " + std::to_string(info_.max_rx_pktlen) +

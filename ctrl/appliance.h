@@ -5,12 +5,16 @@
 // afterwards.
 #pragma once
 
+#include <pthread.h>
+
+#include <atomic>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "ctrl/config/config.h"
 #include "ctrl/notify.h"
+#include "ctrl/port_keeper.h"
 #include "ctrl/world.h"
 #include "dataplane/worker.h"
 #include "drivers/eal.h"
@@ -33,9 +37,13 @@ class Appliance {
     Appliance& operator=(const Appliance&) = delete;
 
     [[nodiscard]] World& world() noexcept { return *world_; }
+    [[nodiscard]] PortKeeper& port_keeper() noexcept { return *port_keeper_; }
+    [[nodiscard]] std::span<Port> ports() noexcept { return ports_; }
     [[nodiscard]] std::span<const Port> ports() const noexcept { return ports_; }
     [[nodiscard]] std::span<WorkerCounters* const> counters() const noexcept { return counter_pointers_; }
-    [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return workers_.front()->flow_capacity(); }
+    [[nodiscard]] std::uint64_t flow_capacity() const noexcept {
+        return workers_.front()->worker.flow_capacity();
+    }
 
   private:
     Appliance() = default;
@@ -43,6 +51,16 @@ class Appliance {
     Result<void> open_ports(const Config& config, const Notify& notify);
     Result<void> make_world(const Config& config, const HashKey& selection_key, Notify notify);
     Result<void> launch_workers(const Config& config);
+    void keep_ports();
+
+    // A worker and the thread that runs it, once it does.
+    struct RunningWorker {
+        RunningWorker(const WorkerSpec& spec, const PublishedSnapshot& published) : worker(spec, published) {}
+        Worker worker;
+        std::atomic<pthread_t> thread{};
+        static int run(void* self);
+        void interrupt() noexcept;
+    };
 
     // In the order of their making; destroyed in reverse.
     std::vector<unsigned> worker_cpus_;
@@ -53,7 +71,8 @@ class Appliance {
     std::vector<std::unique_ptr<WorkerCounters>> counters_;
     std::vector<WorkerCounters*> counter_pointers_;
     std::unique_ptr<World> world_;
-    std::vector<std::unique_ptr<Worker>> workers_;
+    std::vector<std::unique_ptr<RunningWorker>> workers_;
+    std::unique_ptr<PortKeeper> port_keeper_;
 };
 
 }  // namespace weir

@@ -15,10 +15,15 @@ struct ControlLoop::State {
         uv_timer_t handle;
         std::function<void()> callback;
     };
+    struct Descriptor {
+        uv_poll_t handle;
+        std::function<void()> callback;
+    };
     uv_loop_t loop;
     // libuv keeps pointers to the handles: lists, because their elements do not move.
     std::list<Signal> signals;
     std::list<Timer> timers;
+    std::list<Descriptor> descriptors;
 };
 
 ControlLoop::ControlLoop() : state_(std::make_unique<State>()) { uv_loop_init(&state_->loop); }
@@ -47,6 +52,17 @@ void ControlLoop::every(std::chrono::milliseconds period, std::function<void()> 
     const auto ms = static_cast<std::uint64_t>(period.count());
     const auto call = [](uv_timer_t* handle) { static_cast<State::Timer*>(handle->data)->callback(); };
     uv_timer_start(&entry.handle, call, ms, ms);
+}
+
+void ControlLoop::on_readable(int fd, std::function<void()> callback) {
+    auto& entry = state_->descriptors.emplace_back();
+    entry.callback = std::move(callback);
+    uv_poll_init(&state_->loop, &entry.handle, fd);
+    entry.handle.data = &entry;
+    const auto call = [](uv_poll_t* handle, int, int) {
+        static_cast<State::Descriptor*>(handle->data)->callback();
+    };
+    uv_poll_start(&entry.handle, UV_READABLE, call);
 }
 
 void ControlLoop::run() { uv_run(&state_->loop, UV_RUN_DEFAULT); }

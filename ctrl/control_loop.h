@@ -1,4 +1,4 @@
-// The control core's one event loop: signals and timers (later sockets and probes), on libuv.
+// The control core's one event loop: signals, timers and descriptors (later probes), on libuv.
 //
 // Everything that the control core does happens in a callback of this loop, on the thread that calls run().
 // Callbacks must not block: while one runs, no signal is served.
@@ -20,6 +20,8 @@ class ControlLoop {
     // Signals that arrive while the callback runs are coalesced into one more call.
     void on_signal(int signal, std::function<void()> callback);
     void every(std::chrono::milliseconds period, std::function<void()> callback);
+    // Again and again while the descriptor is readable. It stays open for as long as the loop runs.
+    void on_readable(int fd, std::function<void()> callback);
 
     // Returns after stop().
     void run();

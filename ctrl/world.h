@@ -70,7 +70,12 @@ class World {
     // Health's verdict: takes effect with the next republish().
     void set_eligible(BackendId id, bool eligible) { eligible_.set(id, eligible); }
     // A device came back with another MAC or MTU: as set_eligible.
-    void set_ports(std::vector<PortFacts> ports) { options_.ports = std::move(ports); }
+    void set_port(PortId port, const MacAddress& mac, std::uint16_t mtu, bool can_send_chains) {
+        PortFacts& facts = options_.ports[index(port)];
+        facts.mac = mac;
+        facts.mtu = mtu;
+        facts.can_send_chains = can_send_chains;
+    }
     // Whether workers may touch the port's queues: as set_eligible.
     void set_port_enabled(PortId port, bool enabled) { disabled_ports_.set(index(port), !enabled); }
     // Compiles and publishes again what is in force. Precondition: something is.

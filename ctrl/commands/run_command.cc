@@ -60,7 +60,7 @@ Result<HashKey> selection_key(const Config& config, const Notify& notify) {
     return HashKey(key->secret);
 }
 
-PortStatistics statistics_of(const Port& port) {
+PortStatistics statistics_of(const Port& port, bool link_up, std::uint64_t resets) {
     const PortStats stats = port.stats();
     return {.name = port.name(),
             .rx_packets = stats.rx_packets,
@@ -69,7 +69,9 @@ PortStatistics statistics_of(const Port& port) {
             .tx_bytes = stats.tx_bytes,
             .rx_missed = stats.rx_missed,
             .rx_no_mbuf = stats.rx_no_mbuf,
-            .link_up = port.link_up(),
+            .link_up = link_up,
+            .resets = resets,
+            .mtu = port.mtu(),
             .nic = port.nic_counters()};
 }
 
@@ -81,7 +83,8 @@ class RunningWeir {
           appliance_(std::move(appliance)),
           reloader_(appliance_->world(), std::move(file)) {
         reloader_.started();
-        for (const Port& port : appliance_->ports()) ports_.push_back(statistics_of(port));
+        ports_.resize(appliance_->ports().size());
+        read_ports();
     }
 
     Result<void> listen(const MetricsConfig& metrics) {
@@ -98,6 +101,8 @@ class RunningWeir {
         loop_.on_signal(SIGHUP, [this] { reload(); });
         for (const int signal : {SIGTERM, SIGINT}) loop_.on_signal(signal, [this] { loop_.stop(); });
         loop_.every(kTick, [this] { tick(); });
+        PortKeeper& ports = appliance_->port_keeper();
+        if (ports.fd() >= 0) loop_.on_readable(ports.fd(), [this] { keep_ports(); });
         loop_.every(kStatisticsPeriod, [this] { read_statistics(); });
         sd_notify(0, "READY=1");
         notify_(Severity::info, fmt::format("{} is running: {} worker(s), {} port(s)", version_text(),
@@ -120,21 +125,25 @@ class RunningWeir {
     void tick() {
         appliance_->world().tick();
         Eal::manage_timers();
+        keep_ports();
     }
-    void read_statistics() {
-        for (std::size_t i = 0; i < ports_.size(); ++i) {
-            const bool was_up = ports_[i].link_up;
-            ports_[i] = statistics_of(appliance_->ports()[i]);
-            if (ports_[i].link_up != was_up) tell_link(ports_[i]);
-        }
+    void keep_ports() {
+        PortKeeper& keeper = appliance_->port_keeper();
+        if (!keeper.poll()) return;
+        for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i].link_up = keeper.link_up(i);
         publish_metrics();
     }
-    void tell_link(const PortStatistics& port) {
-        notify_(
-            port.link_up ? Severity::info : Severity::warning,
-            fmt::format("port {}: {}", port.name,
-                        port.link_up ? "the link is up"
-                                     : "the link is down: nothing is received or sent until it is up again"));
+    void read_statistics() {
+        read_ports();
+        publish_metrics();
+    }
+    void read_ports() {
+        const PortKeeper& keeper = appliance_->port_keeper();
+        for (std::size_t i = 0; i < ports_.size(); ++i) {
+            Port& port = appliance_->ports()[i];
+            ports_[i] = statistics_of(port, keeper.link_up(i), keeper.resets(i));
+            if (port.is_open()) port.events().look_at(ports_[i].nic);
+        }
     }
     void publish_metrics() {
         if (!exporter_) return;

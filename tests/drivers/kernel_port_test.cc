@@ -1,71 +1,21 @@
 // Ports over kernel interfaces: net_af_packet on a veth pair, net_tap. Root only; the whole process works in
 // a network namespace of its own, which vanishes with it, however it ends.
-#include <linux/if_packet.h>
-#include <net/ethernet.h>
-#include <net/if.h>
-#include <poll.h>
-#include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
 
 #include "tests/drivers/eal_fixture.h"
+#include "tests/drivers/kernel_wire.h"
 
 namespace weir::test {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-// The kernel's end of a wire, as a raw socket.
-class RawSocket {
-  public:
-    explicit RawSocket(const std::string& interface)
-        : socket_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))) {
-        sockaddr_ll address{};
-        address.sll_family = AF_PACKET;
-        address.sll_protocol = htons(ETH_P_ALL);
-        address.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
-        EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-    }
-    RawSocket(const RawSocket&) = delete;
-    RawSocket& operator=(const RawSocket&) = delete;
-    ~RawSocket() { close(socket_); }
-
-    void send(const Bytes& frame) const {
-        EXPECT_EQ(::send(socket_, frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
-    }
-    // The next frame of weir's test protocol that came in from the wire; empty after a second.
-    Bytes receive() const {
-        for (pollfd wait{socket_, POLLIN, 0}; poll(&wait, 1, 1'000) == 1;) {
-            Bytes frame(70'000);
-            sockaddr_ll from{};
-            socklen_t length = sizeof(from);
-            const auto got =
-                recvfrom(socket_, frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&from), &length);
-            if (got < 14 || from.sll_pkttype == PACKET_OUTGOING || frame[12] != 0x88 || frame[13] != 0xb5)
-                continue;
-            frame.resize(static_cast<std::size_t>(got));
-            return frame;
-        }
-        return {};
-    }
-
-  private:
-    int socket_;
-};
-
 class KernelPortTest : public DriversTest {
   protected:
     static void SetUpTestSuite() {
         if (getuid() != 0) return;
-        // Before EAL: its threads must be in the namespace too.
-        ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "no network namespace of our own";
-        shell("ip link set lo up");
+        enter_own_network();
         DriversTest::SetUpTestSuite();
     }
     void SetUp() override {
@@ -73,17 +23,8 @@ class KernelPortTest : public DriversTest {
             GTEST_SKIP()
                 << "NOT TESTED: ports over kernel interfaces need root (veth, AF_PACKET, TAP); run as root";
     }
-    static void shell(const std::string& command) {
-        ASSERT_EQ(std::system((command + " 2>&1").c_str()), 0) << command;
-    }
-    // wire0 is weir's end, wire1 the kernel's. Without IPv6, which would add frames of its own.
-    static void make_wire(unsigned mtu = 1500) {
-        shell("ip link add wire0 type veth peer name wire1");
-        for (const std::string end : {"wire0", "wire1"}) {
-            std::ofstream("/proc/sys/net/ipv6/conf/" + end + "/disable_ipv6") << 1;
-            shell("ip link set " + end + " mtu " + std::to_string(mtu) + " up");
-        }
-    }
+    // wire0 is weir's end, wire1 the kernel's.
+    static void make_wire(unsigned mtu = 1500) { test::make_wire("wire0", "wire1", mtu); }
     void TearDown() override {
         if (getuid() == 0 && if_nametoindex("wire0") != 0) shell("ip link del wire0");
     }

@@ -1,0 +1,101 @@
+// Keeps ports going: links that go and come, interfaces that are deleted and made again, devices that want a
+// reset.
+//
+// Theory of operation. A state machine for each port, which poll() moves on and which never waits:
+//
+//   serving   workers poll the port. Leaves when the device asks for a reset, or its kernel interface is
+//   gone,
+//             was down, is another one of the same name, or has another MTU.
+//   leaving   a snapshot that disables the port has been published. Nothing is done to the device before no
+//             worker uses an older one (World::settled_since); until then workers are interrupted, because
+//             one may wait inside a driver (WorkerControl). Then the device is reset where it is, or closed.
+//   away      there is no device. Each change of the interface is a try to open it again, and beside that
+//             there is one after a while that doubles to a second. When it is open, workers get their queues
+//             and a snapshot is published that enables the port.
+//
+// Flow tables are the workers' and stay. Frames for a port that does not serve are dropped `port_down`. A
+// net_af_packet is always made anew after its interface was down: what was left in its ring when that went
+// down would block the ring for good. Its MTU is never above the interface's: the kernel refuses a longer
+// frame by stopping the ring.
+//
+// Sentences for the operator only where something changes. The control thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ctrl/world.h"
+#include "drivers/link_watch.h"
+#include "drivers/port.h"
+
+namespace weir {
+
+// What the keeper asks of the workers.
+struct WorkerControl {
+    // Gives every worker its queues of a port that was made again (Worker::set_queues).
+    std::function<void(Port&)> hand_out;
+    // Ends a system call that a worker may wait in: net_af_packet poll()s without a limit while its ring is
+    // full, and an interface that is down empties none.
+    std::function<void()> interrupt;
+};
+
+class PortKeeper {
+  public:
+    using Clock = std::chrono::steady_clock;
+
+    // The ports serve, and all this outlives the keeper. Where the kernel's interfaces cannot be watched it
+    // says so once, and their changes are not seen.
+    PortKeeper(std::span<Port> ports, MbufPools& pools, World& world, WorkerControl workers);
+
+    // Readable when poll() should be called at once; -1: never.
+    [[nodiscard]] int fd() const noexcept { return watch_ ? watch_->fd() : -1; }
+    // Call it after World::tick() and when fd() is readable. True if what follows below has changed.
+    bool poll();
+
+    // Frames may come and go.
+    [[nodiscard]] bool link_up(std::size_t port) const noexcept { return kept_[port].link_up; }
+    // How often the port's device has been reset or made again.
+    [[nodiscard]] std::uint64_t resets(std::size_t port) const noexcept { return kept_[port].resets; }
+
+  private:
+    enum class State : std::uint8_t { serving, leaving, away };
+    enum class Wish : std::uint8_t { none, reset, reopen };
+    struct Kept {
+        Port* port;
+        std::uint16_t configured_mtu;
+        State state = State::serving;
+        Wish wish = Wish::none;
+        std::string said;              // why it does not serve
+        std::uint64_t generation = 0;  // that disabled it
+        int interface = 0;             // as it was opened: its index, and LinkFacts::downs
+        std::uint64_t interface_downs = 0;
+        Clock::time_point left, retry_at, link_due;
+        std::chrono::milliseconds backoff{0};
+        bool link_up = true;
+        std::uint64_t resets = 0;
+    };
+    bool serve(Kept& kept);
+    bool leave(Kept& kept);
+    bool come_back(Kept& kept);
+    void begin_to_leave(Kept& kept, Wish wish, const std::string& why);
+    void enable(Kept& kept);
+    void set_enabled(const Kept& kept, bool enabled);
+    void remember_interface(Kept& kept);
+    [[nodiscard]] std::uint16_t wanted_mtu(const Kept& kept, const LinkWatch::Links::value_type& link) const;
+    [[nodiscard]] std::string what_changed(const Kept& kept) const;
+    [[nodiscard]] bool has_link(const Kept& kept) const;
+    void say(Kept& kept, const std::string& why);
+
+    MbufPools& pools_;
+    World& world_;
+    WorkerControl workers_;
+    std::unique_ptr<LinkWatch> watch_;  // null: no port is on a kernel interface
+    std::vector<Kept> kept_;            // by PortId
+};
+
+}  // namespace weir

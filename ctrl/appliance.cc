@@ -4,10 +4,7 @@
 #include <rte_launch.h>
 #include <sys/random.h>
 
-#include <chrono>
-#include <csignal>
 #include <cstring>
-#include <thread>
 
 #include "drivers/device_name.h"
 #include "drivers/worker_cpus.h"
@@ -55,27 +52,12 @@ Result<HashKey> random_key() {
     return HashKey(secret);
 }
 
-// Ends a system call of the thread that gets it, and does nothing else.
-constexpr int kInterrupt = SIGUSR2;
-constexpr int kPatience = 100;  // milliseconds
-void catch_interrupts() {
-    struct sigaction nothing {};
-    nothing.sa_handler = [](int) {};
-    sigaction(kInterrupt, &nothing, nullptr);
-}
-
-}  // namespace
-
-int Appliance::RunningWorker::run(void* self) {
-    auto& running = *static_cast<RunningWorker*>(self);
-    running.thread.store(pthread_self());
-    running.worker.run();
+int run_worker(void* worker) {
+    static_cast<Worker*>(worker)->run();
     return 0;
 }
 
-void Appliance::RunningWorker::interrupt() noexcept {
-    if (const pthread_t running = thread.load(); running != pthread_t{}) pthread_kill(running, kInterrupt);
-}
+}  // namespace
 
 Result<void> Appliance::start_eal(const Config& config, Notify& notify) {
     const DataplaneConfig& dataplane = config.dataplane;
@@ -158,24 +140,19 @@ Result<void> Appliance::launch_workers(const Config& config) {
             const auto queue = static_cast<std::uint16_t>(w);
             spec.queues.push_back({port.rx_queue(queue), port.tx_queue(queue)});
         }
-        workers_.push_back(std::make_unique<RunningWorker>(spec, world_->published()));
-        if (rte_eal_remote_launch(RunningWorker::run, workers_.back().get(), Eal::lcore(w)) != 0)
+        workers_.push_back(std::make_unique<Worker>(spec, world_->published()));
+        if (rte_eal_remote_launch(run_worker, workers_.back().get(), Eal::lcore(w)) != 0)
             return machine_error(fmt::format("worker {}: its core is busy", w));
     }
     return {};
 }
 
 void Appliance::keep_ports() {
-    WorkerControl control;
-    control.hand_out = [this](Port& port) {
+    const auto hand_out = [this](Port& port) {
         for (std::uint16_t w = 0; w < workers_.size(); ++w)
-            workers_[w]->worker.set_queues(static_cast<PortId>(port.index()),
-                                           {port.rx_queue(w), port.tx_queue(w)});
+            workers_[w]->set_queues(static_cast<PortId>(port.index()), {port.rx_queue(w), port.tx_queue(w)});
     };
-    control.interrupt = [this] {
-        for (const auto& worker : workers_) worker->interrupt();
-    };
-    port_keeper_ = std::make_unique<PortKeeper>(ports_, *pools_, *world_, std::move(control));
+    port_keeper_ = std::make_unique<PortKeeper>(ports_, *pools_, *world_, hand_out);
 }
 
 Result<std::unique_ptr<Appliance>> Appliance::start(const Config& config, const HashKey& selection_key,
@@ -184,22 +161,14 @@ Result<std::unique_ptr<Appliance>> Appliance::start(const Config& config, const 
     if (auto step = appliance->start_eal(config, notify); !step) return failed(step);
     if (auto step = appliance->open_ports(config, notify); !step) return failed(step);
     if (auto step = appliance->make_world(config, selection_key, notify); !step) return failed(step);
-    catch_interrupts();
     if (auto step = appliance->launch_workers(config); !step) return failed(step);
     appliance->keep_ports();
     return appliance;
 }
 
 Appliance::~Appliance() {
-    for (const auto& worker : workers_) worker->worker.stop();
-    for (unsigned w = 0; w < workers_.size(); ++w) {
-        // One that waits inside a driver does not see stop() (port_keeper.h).
-        for (int tries = 0; rte_eal_get_lcore_state(Eal::lcore(w)) == RUNNING; ++tries) {
-            if (tries >= kPatience) workers_[w]->interrupt();
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        }
-        rte_eal_wait_lcore(Eal::lcore(w));
-    }
+    for (const auto& worker : workers_) worker->stop();
+    for (unsigned w = 0; w < workers_.size(); ++w) rte_eal_wait_lcore(Eal::lcore(w));
 }
 
 }  // namespace weir

@@ -5,9 +5,6 @@
 // afterwards.
 #pragma once
 
-#include <pthread.h>
-
-#include <atomic>
 #include <memory>
 #include <span>
 #include <vector>
@@ -41,9 +38,7 @@ class Appliance {
     [[nodiscard]] std::span<Port> ports() noexcept { return ports_; }
     [[nodiscard]] std::span<const Port> ports() const noexcept { return ports_; }
     [[nodiscard]] std::span<WorkerCounters* const> counters() const noexcept { return counter_pointers_; }
-    [[nodiscard]] std::uint64_t flow_capacity() const noexcept {
-        return workers_.front()->worker.flow_capacity();
-    }
+    [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return workers_.front()->flow_capacity(); }
 
   private:
     Appliance() = default;
@@ -52,15 +47,6 @@ class Appliance {
     Result<void> make_world(const Config& config, const HashKey& selection_key, Notify notify);
     Result<void> launch_workers(const Config& config);
     void keep_ports();
-
-    // A worker and the thread that runs it, once it does.
-    struct RunningWorker {
-        RunningWorker(const WorkerSpec& spec, const PublishedSnapshot& published) : worker(spec, published) {}
-        Worker worker;
-        std::atomic<pthread_t> thread{};
-        static int run(void* self);
-        void interrupt() noexcept;
-    };
 
     // In the order of their making; destroyed in reverse.
     std::vector<unsigned> worker_cpus_;
@@ -71,7 +57,7 @@ class Appliance {
     std::vector<std::unique_ptr<WorkerCounters>> counters_;
     std::vector<WorkerCounters*> counter_pointers_;
     std::unique_ptr<World> world_;
-    std::vector<std::unique_ptr<RunningWorker>> workers_;
+    std::vector<std::unique_ptr<Worker>> workers_;
     std::unique_ptr<PortKeeper> port_keeper_;
 };
 

@@ -15,8 +15,9 @@ constexpr milliseconds kFirstRetry{20}, kLongestRetry{1000};
 
 }  // namespace
 
-PortKeeper::PortKeeper(std::span<Port> ports, MbufPools& pools, World& world, WorkerControl workers)
-    : pools_(pools), world_(world), workers_(std::move(workers)) {
+PortKeeper::PortKeeper(std::span<Port> ports, MbufPools& pools, World& world,
+                       std::function<void(Port&)> hand_out)
+    : pools_(pools), world_(world), hand_out_(std::move(hand_out)) {
     if (std::ranges::any_of(ports, [](const Port& port) { return !port.kernel_interface().empty(); })) {
         auto watch = LinkWatch::open();
         if (watch)
@@ -105,10 +106,7 @@ void PortKeeper::begin_to_leave(Kept& kept, Wish wish, const std::string& why) {
 }
 
 bool PortKeeper::leave(Kept& kept) {
-    if (!world_.settled_since(kept.generation)) {
-        workers_.interrupt();
-        return false;
-    }
+    if (!world_.settled_since(kept.generation)) return false;
     if (kept.wish == Wish::reset && kept.port->reset(pools_)) {
         enable(kept);
         return true;
@@ -146,7 +144,7 @@ bool PortKeeper::come_back(Kept& kept) {
 
 // The device is there and no worker knows it yet.
 void PortKeeper::enable(Kept& kept) {
-    workers_.hand_out(*kept.port);
+    hand_out_(*kept.port);
     remember_interface(kept);
     set_enabled(kept, true);
     kept.state = State::serving;

@@ -14,9 +14,9 @@
 //             and a snapshot is published that enables the port.
 //
 // Flow tables are the workers' and stay. Frames for a port that does not serve are dropped `port_down`. A
-// net_af_packet is always made anew after its interface was down: what was left in its ring when that went
-// down would block the ring for good. Its MTU is never above the interface's: the kernel refuses a longer
-// frame by stopping the ring.
+// net_af_packet is made anew after its interface was down: what waited in its ring would else leave when the
+// link comes back, seconds late. Its MTU is never above the interface's: the kernel keeps a longer frame at
+// the head of the ring and sends nothing behind it.
 //
 // Sentences for the operator only where something changes. The control thread.
 #pragma once
@@ -35,22 +35,14 @@
 
 namespace weir {
 
-// What the keeper asks of the workers.
-struct WorkerControl {
-    // Gives every worker its queues of a port that was made again (Worker::set_queues).
-    std::function<void(Port&)> hand_out;
-    // Ends a system call that a worker may wait in: net_af_packet poll()s without a limit while its ring is
-    // full, and an interface that is down empties none.
-    std::function<void()> interrupt;
-};
-
 class PortKeeper {
   public:
     using Clock = std::chrono::steady_clock;
 
     // The ports serve, and all this outlives the keeper. Where the kernel's interfaces cannot be watched it
     // says so once, and their changes are not seen.
-    PortKeeper(std::span<Port> ports, MbufPools& pools, World& world, WorkerControl workers);
+    // `hand_out` gives every worker its queues of a port that was made again (Worker::set_queues).
+    PortKeeper(std::span<Port> ports, MbufPools& pools, World& world, std::function<void(Port&)> hand_out);
 
     // Readable when poll() should be called at once; -1: never.
     [[nodiscard]] int fd() const noexcept { return watch_ ? watch_->fd() : -1; }
@@ -93,7 +85,7 @@ class PortKeeper {
 
     MbufPools& pools_;
     World& world_;
-    WorkerControl workers_;
+    std::function<void(Port&)> hand_out_;
     std::unique_ptr<LinkWatch> watch_;  // null: no port is on a kernel interface
     std::vector<Kept> kept_;            // by PortId
 };

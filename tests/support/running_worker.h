@@ -1,7 +1,6 @@
 // A Worker of the product that polls on a thread of its own, as `weir run` has it on an lcore.
 #pragma once
 
-#include <csignal>
 #include <thread>
 
 #include "dataplane/worker.h"
@@ -27,8 +26,6 @@ class RunningWorker {
     RunningWorker& operator=(const RunningWorker&) = delete;
 
     void set_queues(PortId port, WorkerQueues queues) { worker_.set_queues(port, queues); }
-    // Ends a system call that it waits in; whoever calls this has a handler for the signal.
-    void interrupt() { pthread_kill(thread_.native_handle(), SIGUSR2); }
     void stop() {
         worker_.stop();
         if (thread_.joinable()) thread_.join();

@@ -99,6 +99,7 @@ Port::Port(Port&& other) noexcept
       promiscuous_(other.promiscuous_),
       driver_(std::move(other.driver_)),
       kernel_interface_(std::move(other.kernel_interface_)),
+      takeover_(std::move(other.takeover_)),
       events_(std::move(other.events_)),
       closed_stats_(other.closed_stats_),
       mac_(other.mac_),
@@ -168,6 +169,7 @@ Result<void> Port::make(MbufPools& pools) {
     if (!device) return tl::make_unexpected(named(device.error()));
     if (const auto checked = check_device(*device, spec_.queues, spec_.mtu); !checked)
         return tl::make_unexpected(named(checked.error()));
+    if (auto taken = take_over(*device); !taken) return tl::make_unexpected(named(taken.error()));
     const auto probed = probe(spec_, *device);
     if (!probed) return tl::make_unexpected(probed.error());
     owned_ = *probed;
@@ -178,7 +180,22 @@ Result<void> Port::make(MbufPools& pools) {
     open_ = true;
     if (device->is("net_af_packet") || device->is("net_af_xdp"))
         kernel_interface_ = device->argument("iface");
-    return set_up(&*device, pools);
+    auto ready = set_up(&*device, pools);
+    if (ready && takeover_)
+        for (const std::string& note : takeover_->notes()) notes_.push_back("port " + name() + ": " + note);
+    return ready;
+}
+
+// An interface that was made again is taken again; the same one is still ours.
+Result<void> Port::take_over(const DeviceName& device) {
+    const std::string interface = device.argument("iface");
+    if (takeover_ && takeover_->interface_index() == if_nametoindex(interface.c_str())) return {};
+    takeover_.reset();
+    if (!device.takes_over) return {};
+    auto taken = KernelTakeover::take(interface);
+    if (!taken) return tl::make_unexpected(taken.error());
+    takeover_ = std::move(*taken);
+    return {};
 }
 
 Result<void> Port::set_up(const DeviceName* device, MbufPools& pools) {

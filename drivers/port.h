@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "drivers/kernel_takeover.h"
 #include "drivers/mbuf_pool.h"
 #include "drivers/port_events.h"
 #include "drivers/port_spec.h"
@@ -109,6 +110,7 @@ class Port {
     Port(PortSpec spec, std::uint16_t ethdev, bool owned);
     // Probes spec_.device and sets it up; an error leaves the port closed.
     [[nodiscard]] Result<void> make(MbufPools& pools);
+    [[nodiscard]] Result<void> take_over(const DeviceName& device);
     [[nodiscard]] Result<void> set_up(const DeviceName* device, MbufPools& pools);
 
     PortSpec spec_;
@@ -119,8 +121,9 @@ class Port {
     bool promiscuous_ = false;
     std::string driver_;
     std::string kernel_interface_;
-    std::unique_ptr<PortEvents> events_;  // while open and set up
-    PortStats closed_stats_;              // of the devices that this port had before
+    std::unique_ptr<KernelTakeover> takeover_;  // lasts beyond close(): the kernel is to stay silent
+    std::unique_ptr<PortEvents> events_;        // while open and set up
+    PortStats closed_stats_;                    // of the devices that this port had before
     MacBytes mac_{};
     RssInfo rss_;
     bool can_send_chains_ = false;

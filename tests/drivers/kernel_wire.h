@@ -1,6 +1,7 @@
 // Wires of the kernel (veth pairs) for tests in a network namespace of their own. Root only.
 #pragma once
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
@@ -60,17 +61,12 @@ class RawSocket {
     }
     // The wire may have no other end.
     void offer(const Bytes& frame) const { (void)::send(socket_, frame.data(), frame.size(), 0); }
-    // Takes what has come in from the wire; how many frames of it are of this EtherType.
-    std::size_t take_all(std::uint16_t type) const {
-        std::size_t count = 0;
-        std::uint8_t frame[2048];
-        sockaddr_ll from{};
-        socklen_t length = sizeof(from);
-        while (recvfrom(socket_, frame, sizeof(frame), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from),
-                        &length) >= 14)
-            count +=
-                from.sll_pkttype != PACKET_OUTGOING && frame[12] == type >> 8 && frame[13] == (type & 0xff);
-        return count;
+    // Takes what has come in from the wire; how many frames of it are of this EtherType, or of any.
+    [[nodiscard]] std::size_t take_all(std::uint16_t type) const {
+        return take_those([type](std::uint16_t its_type) { return its_type == type; });
+    }
+    std::size_t take_any() const {
+        return take_those([](std::uint16_t) { return true; });
     }
     // The next frame of weir's test protocol that came in from the wire; empty after a second.
     Bytes receive() const {
@@ -89,6 +85,19 @@ class RawSocket {
     }
 
   private:
+    template <class Wanted>
+    std::size_t take_those(Wanted&& wanted) const {
+        std::size_t count = 0;
+        std::uint8_t frame[2048];
+        sockaddr_ll from{};
+        socklen_t length = sizeof(from);
+        while (recvfrom(socket_, frame, sizeof(frame), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from),
+                        &length) >= 14)
+            if (from.sll_pkttype != PACKET_OUTGOING &&
+                wanted(static_cast<std::uint16_t>(frame[12] << 8 | frame[13])))
+                ++count;
+        return count;
+    }
     int socket_;
 };
 

@@ -122,7 +122,9 @@ bool PortKeeper::come_back(Kept& kept) {
     std::uint16_t mtu = kept.configured_mtu;
     if (const std::string& name = kept.port->kernel_interface(); watch_ && !name.empty()) {
         const auto* link = watch_->find(name);
-        if (link == nullptr || !link->second.up) {
+        // A new interface that weir takes over it sets up itself; one that was set down stays down.
+        const bool sets_up = link != nullptr && link->first != kept.interface && kept.port->takes_over();
+        if (link == nullptr || (!link->second.up && !sets_up)) {
             say(kept, link == nullptr ? fmt::format("interface {} is gone", name)
                                       : fmt::format("interface {0} is down (`ip link set {0} up`)", name));
             kept.retry_at = {};

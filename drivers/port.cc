@@ -99,6 +99,7 @@ Port::Port(Port&& other) noexcept
       promiscuous_(other.promiscuous_),
       driver_(std::move(other.driver_)),
       kernel_interface_(std::move(other.kernel_interface_)),
+      takes_over_(other.takes_over_),
       takeover_(std::move(other.takeover_)),
       events_(std::move(other.events_)),
       closed_stats_(other.closed_stats_),
@@ -191,7 +192,8 @@ Result<void> Port::take_over(const DeviceName& device) {
     const std::string interface = device.argument("iface");
     if (takeover_ && takeover_->interface_index() == if_nametoindex(interface.c_str())) return {};
     takeover_.reset();
-    if (!device.takes_over) return {};
+    takes_over_ = device.takes_over;
+    if (!takes_over_) return {};
     auto taken = KernelTakeover::take(interface);
     if (!taken) return tl::make_unexpected(taken.error());
     takeover_ = std::move(*taken);

@@ -69,6 +69,8 @@ class Port {
     [[nodiscard]] bool is_open() const noexcept { return open_; }
     // Precondition: is_open().
     [[nodiscard]] PortEvents& events() noexcept { return *events_; }
+    // The device is a kernel interface that weir takes over, and sets up where it is down.
+    [[nodiscard]] bool takes_over() const noexcept { return takes_over_; }
     // What it sits on, where that is an interface of the kernel (net_af_packet, net_af_xdp); else empty.
     [[nodiscard]] const std::string& kernel_interface() const noexcept { return kernel_interface_; }
 
@@ -121,6 +123,7 @@ class Port {
     bool promiscuous_ = false;
     std::string driver_;
     std::string kernel_interface_;
+    bool takes_over_ = false;
     std::unique_ptr<KernelTakeover> takeover_;  // lasts beyond close(): the kernel is to stay silent
     std::unique_ptr<PortEvents> events_;        // while open and set up
     PortStats closed_stats_;                    // of the devices that this port had before

@@ -130,7 +130,11 @@ class RunningWeir {
     void keep_ports() {
         PortKeeper& keeper = appliance_->port_keeper();
         if (!keeper.poll()) return;
-        for (std::size_t i = 0; i < ports_.size(); ++i) ports_[i].link_up = keeper.link_up(i);
+        for (std::size_t i = 0; i < ports_.size(); ++i) {
+            ports_[i].link_up = keeper.link_up(i);
+            ports_[i].resets = keeper.resets(i);
+            ports_[i].mtu = appliance_->ports()[i].mtu();
+        }
         publish_metrics();
     }
     void read_statistics() {

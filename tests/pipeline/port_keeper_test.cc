@@ -191,6 +191,29 @@ TEST_F(PortKeeperTest, an_interface_that_is_deleted_and_made_again_serves_with_i
     EXPECT_GT(weir_->port(0).stats().rx_packets, 3u) << "statistics go on where they were";
 }
 
+TEST_F(PortKeeperTest, an_interface_that_weir_takes_over_is_taken_again_and_set_up) {
+    weir_.reset();
+    edge_.device = "wire0";
+    weir_ = std::make_unique<KeptAppliance>(pools_, edge_, core_);
+    EXPECT_LT(time_to_forward(), kBack);
+    const auto silenced = [] { return std::system("nft list table netdev weir_wire0 | grep -q wire0") == 0; };
+    shell("ip link set wire0 down");
+    EXPECT_LT(weir_->run_until([&] { return !weir_->port(0).is_open(); }), kBack);
+    weir_->run_until([] { return false; }, milliseconds(50));
+    EXPECT_FALSE(weir_->port(0).is_open()) << "what the operator sets down stays down";
+    EXPECT_TRUE(silenced()) << "and silent";
+    shell("ip link del wire0");
+    EXPECT_LT(weir_->run_until([&] { return weir_->said.find("wire0 is gone") != std::string::npos; }),
+              kBack);
+    shell("ip link add wire0 type veth peer name wire1");
+    shell("ip link set wire1 up");
+    EXPECT_LT(time_to_forward(), kBack);
+    EXPECT_TRUE(silenced());
+    EXPECT_EQ(weir_->counters().flow_inserts.value(), 1u);
+    weir_.reset();
+    EXPECT_FALSE(silenced());
+}
+
 TEST_F(PortKeeperTest, an_interface_that_is_replaced_between_two_looks_is_noticed) {
     shell("ip link del wire0");
     make_wire("wire0", "wire1");

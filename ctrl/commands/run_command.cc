@@ -10,6 +10,7 @@
 
 #include "ctrl/announce/start_presence.h"
 #include "ctrl/appliance.h"
+#include "ctrl/config/devices.h"
 #include "ctrl/config/hash_key_file.h"
 #include "ctrl/config/read_config.h"
 #include "ctrl/control_loop.h"
@@ -168,7 +169,10 @@ class RunningWeir {
         ports_[i].resets = keeper.resets(i);
         ports_[i].mtu = port.mtu();
         appliance_->host_side().follow(port, keeper.link_up(i));
-        presence_->set_link(static_cast<PortId>(i), keeper.link_up(i), std::chrono::steady_clock::now());
+        // Nobody listens behind a capture or a ring.
+        const bool heard = is_network(appliance_->world().config()->ports[i].device);
+        presence_->set_link(static_cast<PortId>(i), heard && keeper.link_up(i),
+                            std::chrono::steady_clock::now());
     }
     void read_statistics() {
         read_ports();

@@ -14,6 +14,12 @@ std::string device_name(const PortConfig& port) {
     return name;
 }
 
+bool is_network(std::string_view device) {
+    const bool virtual_device = device.starts_with("net_") || device.starts_with("eth_");
+    const bool kernels = device.starts_with("net_af_packet") || device.starts_with("net_af_xdp");
+    return !device.empty() && (!virtual_device || kernels);
+}
+
 std::vector<DeviceConfig> devices_of(const Config& config) {
     std::vector<DeviceConfig> devices;
     std::map<std::string, std::size_t> known;

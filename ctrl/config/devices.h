@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ctrl/config/config.h"
@@ -13,6 +14,9 @@ namespace weir {
 // What stands before the arguments, spelt one way: "net_null0,size=64" is on "net_null0", "00:06.0" on
 // "0000:00:06.0".
 [[nodiscard]] std::string device_name(const PortConfig& port);
+
+// A device on a real network, and not a capture, a ring or the like.
+[[nodiscard]] bool is_network(std::string_view device);
 
 // What the ports of one device make of it.
 struct DeviceConfig {

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "ctrl/config/config_limits.h"
+#include "ctrl/config/devices.h"
 #include "ctrl/config/setting_text.h"
 #include "dataplane/ids.h"
 #include "dataplane/net/address_text.h"
@@ -150,12 +151,9 @@ Result<std::string> device(std::string_view text) {
                     in_quotes(text)));
 }
 
-// Devices that carry a real network get a host interface unasked; captures, rings and the like do not.
+// Captures, rings and the like get no host interface unasked.
 std::string default_host_interface(std::string_view device, std::size_t port) {
-    const bool virtual_device = device.starts_with("net_") || device.starts_with("eth_");
-    const bool kernels = device.starts_with("net_af_packet") || device.starts_with("net_af_xdp");
-    if (device.empty() || (virtual_device && !kernels)) return {};
-    return fmt::format("weir{}", port);
+    return is_network(device) ? fmt::format("weir{}", port) : std::string();
 }
 
 // As net/core/dev.c (dev_valid_name) has it, without names that mean something else in /proc/sys/net and to

@@ -67,7 +67,7 @@ struct PortStatistics {
     bool link_up = false;
     std::uint64_t resets = 0;  // of the device, or it was made again
     std::uint32_t mtu = 0;     // bytes of an IP packet: what the port carries at present
-    HostPortStats host;                                      // of its host interface
+    HostPortStats host;        // of its host interface
     std::vector<std::pair<std::string, std::uint64_t>> nic;  // extended statistics, DPDK's names
 };
 

@@ -10,8 +10,8 @@ A capture has no kernel that speaks, so nobody is known to talk: `talking` and `
 """
 from __future__ import annotations
 
-from oracle.frame_rules import (BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, VLAN_TYPES, Finding,
-                                Packet, link_reasons, read_ipv4, read_ipv6)
+from oracle.frame_rules import (BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Finding, Packet,
+                                link_reasons, read_ipv4, read_ipv6)
 from oracle.world import TCP, UDP, Port, World
 
 ICMP, ICMPV6, OSPF, VRRP = 1, 58, 89, 112
@@ -27,8 +27,6 @@ def punt_class(world: World, port: Port, frame: bytes) -> str:
     if not frame[0] & 1 and frame[:6] != port.mac:
         return ""
     ether_type = frame[12] << 8 | frame[13]
-    if ether_type in VLAN_TYPES:
-        return ""
     if ether_type == ETHERTYPE_ARP:
         return "arp" if is_arp(frame) and frame[38:42] not in world.weirs_on(port) else ""
     if ether_type not in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):

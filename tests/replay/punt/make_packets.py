@@ -134,5 +134,5 @@ def make_still_dropped(s: Scenario) -> None:
     s.dropped("ttl_expired", link() / ip(4, OWN[4][1], ttl=0) / TCP(dport=22))
     s.dropped("ext_chain", link() / ip(6, OWN[6][1], nh=43) / Raw(bytes((6, 0, 0, 1, 0, 0, 0, 0))) / TCP(dport=22))
     s.dropped("bad_source_mac", Ether(src=BROADCAST, dst=WEIR_MAC) / ip(4, OWN[4][1]) / TCP(dport=22))
-    s.dropped("vlan_tag", Ether(src=CLIENT_MAC, dst=WEIR_MAC, type=0x8100) / Raw(bytes(46)))
+    s.dropped("vlan_tag", Ether(src=CLIENT_MAC, dst=WEIR_MAC, type=0x8100) / Raw(b"\x00\x07" + bytes(44)))
     s.dropped("ip_version", patch(link() / IPv6(src=ROUTER_LINK, dst="ff02::5") / Raw(bytes(8)), 0, 0x50))

@@ -169,6 +169,8 @@ class RunningWeir {
         ports_[i].resets = keeper.resets(i);
         ports_[i].mtu = port.mtu();
         appliance_->host_side().follow(port, keeper.link_up(i));
+        if (appliance_->kernel() != nullptr)
+            appliance_->kernel()->set_link(static_cast<PortId>(i), keeper.link_up(i));
         // Nobody listens behind a capture or a ring.
         const bool heard = is_network(appliance_->world().config()->ports[i].device);
         presence_->set_link(static_cast<PortId>(i), heard && keeper.link_up(i),

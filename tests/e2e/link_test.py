@@ -20,6 +20,7 @@ from lab.weir import Weir
 
 FLAPS = 20
 BACK_WITHIN = 1.0  # seconds
+LONG_DOWN = 3.5
 PROBE = "web-probe"
 
 
@@ -74,6 +75,22 @@ def test_flapping_link(lab: Lab, weir: Weir, flows: float, say: Callable[[str], 
     assert not weir.ended()
     assert weir.metrics().sum("service_new_flows_total", service=PROBE) == flows, "flows were forgotten"
     assert descriptors(weir) == open_before
+
+
+def test_link_that_is_down_for_long(lab: Lab, weir: Weir, flows: float, say: Callable[[str], None]) -> None:
+    """The kernel has given up on all neighbours by then."""
+    for service in (lab.network.service("web"), lab.network.service("web6")):
+        url, took = service.url(), []
+        for _ in range(2):
+            lab.ip("weir", "link", "set", "edge", "down")
+            time.sleep(LONG_DOWN)
+            begun = time.monotonic()
+            lab.ip("weir", "link", "set", "edge", "up")
+            assert wait_until(lambda: bool(try_curl(lab, url)), 5, step=0.01), weir.log()
+            took.append(time.monotonic() - begun)
+        say(f"{service.vip}: after {LONG_DOWN:.0f} s without a link HTTP is back within {1000 * max(took):.0f} ms")
+        assert max(took) <= BACK_WITHIN
+    assert weir.metrics().sum("service_new_flows_total", service=PROBE) == flows, "flows were forgotten"
 
 
 def test_interface_that_is_deleted_and_made_again(lab: Lab, weir: Weir, flows: float, servers: WebServers,

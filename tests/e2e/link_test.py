@@ -79,17 +79,17 @@ def test_flapping_link(lab: Lab, weir: Weir, flows: float, say: Callable[[str], 
 
 def test_link_that_is_down_for_long(lab: Lab, weir: Weir, flows: float, say: Callable[[str], None]) -> None:
     """The kernel has given up on all neighbours by then."""
-    for service in (lab.network.service("web"), lab.network.service("web6")):
-        url, took = service.url(), []
-        for _ in range(2):
-            lab.ip("weir", "link", "set", "edge", "down")
-            time.sleep(LONG_DOWN)
-            begun = time.monotonic()
+    took = []
+    for _ in range(3):
+        lab.ip("weir", "link", "set", "edge", "down")
+        time.sleep(LONG_DOWN)
+        with forwarded(lab) as capture:
+            begun = time.time()
             lab.ip("weir", "link", "set", "edge", "up")
-            assert wait_until(lambda: bool(try_curl(lab, url)), 5, step=0.01), weir.log()
-            took.append(time.monotonic() - begun)
-        say(f"{service.vip}: after {LONG_DOWN:.0f} s without a link HTTP is back within {1000 * max(took):.0f} ms")
-        assert max(took) <= BACK_WITHIN
+            assert wait_until(lambda: bool(capture.frames()), 5, step=0.01), weir.log()
+            took.append(capture.frames()[0].time - begun)
+    say(f"after {LONG_DOWN} s without a link forwarding is back after at most {1000 * max(took):.0f} ms")
+    assert max(took) <= BACK_WITHIN
     assert weir.metrics().sum("service_new_flows_total", service=PROBE) == flows, "flows were forgotten"
 
 

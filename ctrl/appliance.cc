@@ -190,6 +190,14 @@ Result<void> Appliance::launch_workers(const Config& config) {
     return {};
 }
 
+void Appliance::keep_ports() {
+    const auto hand_out = [this](Port& port) {
+        for (std::uint16_t w = 0; w < workers_.size(); ++w)
+            workers_[w]->set_queues(static_cast<PortId>(port.index()), {port.rx_queue(w), port.tx_queue(w)});
+    };
+    port_keeper_ = std::make_unique<PortKeeper>(ports_, *pools_, *world_, hand_out);
+}
+
 Result<std::unique_ptr<Appliance>> Appliance::start(const Config& config, const HashKey& selection_key,
                                                     Notify notify) {
     std::unique_ptr<Appliance> appliance(new Appliance);
@@ -202,6 +210,7 @@ Result<std::unique_ptr<Appliance>> Appliance::start(const Config& config, const 
     if (auto step = appliance->open_kernel(config, notify); !step) return failed(step);
     if (auto step = appliance->make_world(config, selection_key, notify); !step) return failed(step);
     if (auto step = appliance->launch_workers(config); !step) return failed(step);
+    appliance->keep_ports();
     appliance->host_side_->thread().launch(
         appliance->eal_->host_lcore(),
         [a = appliance.get()](unsigned worker) { a->workers_[worker]->wake(); });

@@ -14,6 +14,7 @@
 #include "ctrl/host_side.h"
 #include "ctrl/kernel/kernel_view.h"
 #include "ctrl/notify.h"
+#include "ctrl/port_keeper.h"
 #include "ctrl/world.h"
 #include "dataplane/worker.h"
 #include "drivers/eal.h"
@@ -39,6 +40,8 @@ class Appliance {
     [[nodiscard]] HostSide& host_side() noexcept { return *host_side_; }
     // Null if no port has a host interface.
     [[nodiscard]] KernelView* kernel() noexcept { return kernel_.get(); }
+    [[nodiscard]] PortKeeper& port_keeper() noexcept { return *port_keeper_; }
+    [[nodiscard]] std::span<Port> ports() noexcept { return ports_; }
     [[nodiscard]] std::span<const Port> ports() const noexcept { return ports_; }
     [[nodiscard]] std::span<WorkerCounters* const> counters() const noexcept { return counter_pointers_; }
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return workers_.front()->flow_capacity(); }
@@ -50,6 +53,7 @@ class Appliance {
     Result<void> open_kernel(const Config& config, const Notify& notify);
     Result<void> make_world(const Config& config, const HashKey& selection_key, Notify notify);
     Result<void> launch_workers(const Config& config);
+    void keep_ports();
 
     // In the order of their making; destroyed in reverse.
     std::vector<unsigned> worker_cpus_;
@@ -64,6 +68,7 @@ class Appliance {
     std::unique_ptr<World> world_;
     std::unique_ptr<HostFlows> host_flows_;
     std::vector<std::unique_ptr<Worker>> workers_;
+    std::unique_ptr<PortKeeper> port_keeper_;
 };
 
 }  // namespace weir

@@ -1,4 +1,4 @@
-// The control core's one event loop: signals and timers (later sockets and probes), on libuv.
+// The control core's one event loop: signals, timers and descriptors (later probes), on libuv.
 //
 // Everything that the control core does happens in a callback of this loop, on the thread that calls run().
 // Callbacks must not block: while one runs, no signal is served.

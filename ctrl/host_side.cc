@@ -90,7 +90,7 @@ void HostSide::warn_of_local_vips(const Config& config) const {
                         local.address, vip->second->name, local.address));
 }
 
-void HostSide::follow(const Port& port) {
+void HostSide::follow(const Port& port, bool link_up) {
     auto& twin = twins_[port.index()];
     if (!twin || twin->gone) return;
     if (thread_->stats(port.index()).interface_gone) {
@@ -103,8 +103,7 @@ void HostSide::follow(const Port& port) {
         return;
     }
     for (const std::string& refused : twin->tap.restore()) notify_(Severity::warning, refused);
-    if (const bool up = port.link_up(); up != std::exchange(twin->carrier, up))
-        warn(twin->tap.set_carrier(up));
+    if (link_up != std::exchange(twin->carrier, link_up)) warn(twin->tap.set_carrier(link_up));
     if (port.mac() != std::exchange(twin->mac, port.mac())) warn(twin->tap.set_mac(port.mac()));
     if (port.mtu() != std::exchange(twin->mtu, port.mtu())) warn(twin->tap.set_mtu(port.mtu()));
 }

@@ -35,7 +35,7 @@ class HostSide {
     void follow(const Config& config);
     // The port's link, MAC and MTU become the host interface's. Also says once if somebody has deleted that.
     // Cheap while nothing has changed: once a second, and when a port's link changes.
-    void follow(const Port& port);
+    void follow(const Port& port, bool link_up);
 
   private:
     // What the kernel has been told of a port.

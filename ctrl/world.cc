@@ -67,8 +67,9 @@ ApplyReport World::compile_and_publish(const ConfigDelta& delta, Time begun, con
     ApplyReport report;
     report.generation = ++generation_;
     const std::vector<PoolId> drained = ids_.end_drains(generation_);
-    auto snapshot = compile_snapshot({delta, ids_, options_.ports, eligible_, generation_, drained, ways},
-                                     compiled_, &report.work);
+    auto snapshot = compile_snapshot(
+        {delta, ids_, options_.ports, eligible_, generation_, drained, ways, disabled_ports_}, compiled_,
+        &report.work);
     eligible_.forget_changes();
     if (!delta.is_none() || !drained.empty()) named_generation_ = generation_;
     const Time compiled = options_.now();

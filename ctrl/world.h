@@ -11,6 +11,7 @@
 // published that has the ids. The control thread, except published(), whose readers are the workers'.
 #pragma once
 
+#include <bitset>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -74,7 +75,14 @@ class World {
     // Health's verdict: takes effect with the next republish().
     void set_eligible(BackendId id, bool eligible) { eligible_.set(id, eligible); }
     // A device came back with another MAC or MTU: as set_eligible.
-    void set_ports(std::vector<PortFacts> ports) { options_.ports = std::move(ports); }
+    void set_port(PortId port, const MacAddress& mac, std::uint16_t mtu, bool can_send_chains) {
+        PortFacts& facts = options_.ports[index(port)];
+        facts.mac = mac;
+        facts.mtu = mtu;
+        facts.can_send_chains = can_send_chains;
+    }
+    // Whether workers may touch the port's queues: as set_eligible.
+    void set_port_enabled(PortId port, bool enabled) { disabled_ports_.set(index(port), !enabled); }
     // Compiles and publishes again what is in force. Precondition: something is.
     ApplyReport republish();
 
@@ -88,6 +96,12 @@ class World {
     [[nodiscard]] std::chrono::milliseconds tick_interval() const;
     // Every worker uses the newest generation.
     [[nodiscard]] bool in_force() const;
+    // No worker uses anything older than `generation`, nor ever will: what it did before has been done. As of
+    // the last tick().
+    [[nodiscard]] bool settled_since(std::uint64_t generation) const {
+        const ForwardingSnapshot* oldest = published_.oldest();
+        return oldest != nullptr && oldest->generation >= generation;
+    }
 
     // Null before the first apply().
     [[nodiscard]] const Config* config() const { return config_.get(); }
@@ -135,6 +149,7 @@ class World {
     std::unique_ptr<const Config> config_;
     IdRegistry ids_;
     Eligibility eligible_;
+    std::bitset<kMaxPorts> disabled_ports_;
     CompiledWorld compiled_;
     Published<ForwardingSnapshot> published_;
     std::unique_ptr<const ForwardingSnapshot> held_;  // newest, while too many old ones are kept alive

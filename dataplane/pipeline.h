@@ -37,11 +37,15 @@ class Pipeline {
     void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
 
     // Empties the transmit buffers: wire_of(PortId) gives the wire of a port, which takes the port's VLAN
-    // tags too.
+    // tags too; it is not asked for that of a disabled one.
     template <class WireOf>
     void flush(const ForwardingSnapshot& world, WireOf&& wire_of) noexcept {
         for (std::size_t port = 0; port < world.ports.size(); ++port) {
             if (tx_[port].empty()) continue;
+            if (!world.ports[port].enabled) [[unlikely]] {
+                tx_[port].discard(counters_);
+                continue;
+            }
             if (world.ports[port].vlan.any()) [[unlikely]]
                 tx_[port].tag(world.ports[port].vlan);
             tx_[port].flush(wire_of(static_cast<PortId>(port)), counters_);

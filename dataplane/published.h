@@ -74,6 +74,10 @@ class Published {
             retired_.pop_front();
         return retired_.size();
     }
+    // The oldest object that reclaim() has left: a worker may be using it. Null before the first publish().
+    [[nodiscard]] const T* oldest() const noexcept {
+        return retired_.empty() ? current() : retired_.front().object.get();
+    }
     [[nodiscard]] const T* current() const noexcept { return current_.load(std::memory_order_acquire); }
     [[nodiscard]] std::uint32_t max_readers() const noexcept { return max_readers_; }
 

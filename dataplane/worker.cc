@@ -63,6 +63,12 @@ void Worker::add_port(PortId port, const WorkerQueues& queues) {
     polled.ports.add(port, queues.vlan);
 }
 
+void Worker::set_queues(PortId port, const WorkerQueues& queues) noexcept {
+    tx_[index(port)] = queues.tx;
+    for (PolledQueue& polled : polled_)
+        if (std::ranges::find(polled.ports.all(), port) != polled.ports.all().end()) polled.rx = queues.rx;
+}
+
 [[gnu::always_inline]] inline void Worker::run(Burst& burst, const ForwardingSnapshot& world,
                                                Tick now) noexcept {
     pipeline_.run(burst, world, now);
@@ -88,9 +94,9 @@ void Worker::send_for_host(std::span<rte_mbuf*> frames, const ForwardingSnapshot
             host_flows_->note_sent(
                 {rte_pktmbuf_mtod(frame, const std::uint8_t*), frame->data_len, frame->pkt_len}, now);
     }
-    const VlanTags vlan = world.ports[port].vlan;
-    if (vlan.any()) put_tags(frames, vlan);
-    const std::size_t sent = tx_[port].send(frames);
+    const PortRecord& record = world.ports[port];
+    if (record.vlan.any()) put_tags(frames, record.vlan);
+    const std::size_t sent = record.enabled ? tx_[port].send(frames) : 0;
     for (std::size_t i = 0; i < sent; ++i) {
         if (kinds[i] == OutgoingKind::host)
             counters_.host_tx[port].add(1);
@@ -114,10 +120,14 @@ bool Worker::send_for_host(const ForwardingSnapshot& world, Tick now) noexcept {
     return count != 0;
 }
 
-// One burst from each queue, and one of what the host thread has. True if any packet came.
+// One burst from each queue of an enabled device, and one of what the host thread has. True if any packet
+// came.
 bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
     bool busy = false;
     for (const PolledQueue& polled : polled_) {
+        // A device's ports are disabled together.
+        if (!world.ports[index(polled.ports.first())].enabled) [[unlikely]]
+            continue;
         Burst burst(polled.ports.first());
         receive(burst, polled.rx);
         if (burst.size == 0) continue;

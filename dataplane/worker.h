@@ -6,8 +6,11 @@
 // worker without traffic sleeps offline in QSBR (idle.h), until a frame, wake() or a time limit ends it; with
 // idle = poll it never does.
 //
-// run() belongs to the worker's lcore. The control core makes and destroys the object, reads counters(), and
-// stops it.
+// Where the snapshot says that a port is disabled, the worker touches neither its queues nor what it knows of
+// them: then the control core may take the device away, bring another and name its queues.
+//
+// run() belongs to the worker's lcore. The control core makes and destroys the object, reads counters(),
+// names queues, and stops it.
 #pragma once
 
 #include <atomic>
@@ -63,6 +66,11 @@ class Worker {
     void wake() noexcept {
         if (idle_) idle_->wake();
     }
+
+    // The port's device has been made again. The control thread, and only between World::settled_since() the
+    // generation that disabled the port and the publication of the one that enables it: the first orders the
+    // write after the worker's last look, the second before its next. The port's tags stay.
+    void set_queues(PortId port, const WorkerQueues& queues) noexcept;
 
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return pipeline_.flows().capacity(); }
 

@@ -184,6 +184,7 @@ Result<DeviceName> parse_device(const std::string& device, std::uint16_t queues,
     }
     if (parsed.arguments.empty() && if_nametoindex(parsed.name.c_str()) != 0) {
         DeviceName packet_socket;
+        packet_socket.takes_over = true;
         packet_socket.name = "net_af_packet_" + parsed.name;
         packet_socket = packet_socket.with("iface", parsed.name).with("qpairs", std::to_string(queues));
         return with_frame_room(packet_socket, mtu + kEthernetAndTags);

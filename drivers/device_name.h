@@ -14,7 +14,8 @@ namespace weir {
 struct DeviceName {
     enum class Bus : std::uint8_t { pci, vdev };
     Bus bus = Bus::vdev;
-    std::string name;  // "0000:00:06.0", "net_pcap0": also the ethdev's name
+    bool takes_over = false;  // written as a kernel interface alone: to be taken from the kernel
+    std::string name;         // "0000:00:06.0", "net_pcap0": also the ethdev's name
     std::vector<std::pair<std::string, std::string>> arguments;
 
     [[nodiscard]] bool is(const char* driver) const;                   // a vdev of this driver

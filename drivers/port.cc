@@ -88,14 +88,11 @@ std::string metric_name(const char* name) {
 }  // namespace
 
 Port::Port(PortSpec spec, std::uint16_t ethdev, bool owned)
-    : spec_(std::move(spec)),
-      ethdev_(ethdev),
-      owned_(owned),
-      rx_taken_(spec_.queues),
-      tx_taken_(spec_.queues) {}
+    : spec_(std::move(spec)), ethdev_(ethdev), owned_(owned) {}
 
 Port::Port(Port&& other) noexcept
     : spec_(std::move(other.spec_)),
+      most_mtu_(other.most_mtu_),
       ethdev_(other.ethdev_),
       owned_(other.owned_),
       open_(std::exchange(other.open_, false)),
@@ -104,6 +101,10 @@ Port::Port(Port&& other) noexcept
       promiscuous_(other.promiscuous_),
       driver_(std::move(other.driver_)),
       kernel_interface_(std::move(other.kernel_interface_)),
+      takes_over_(other.takes_over_),
+      takeover_(std::move(other.takeover_)),
+      events_(std::move(other.events_)),
+      closed_stats_(other.closed_stats_),
       mac_(other.mac_),
       rss_(std::move(other.rss_)),
       can_send_chains_(other.can_send_chains_),
@@ -116,8 +117,12 @@ Port::Port(Port&& other) noexcept
       rx_taken_(std::move(other.rx_taken_)),
       tx_taken_(std::move(other.tx_taken_)) {}
 
-Port::~Port() {
+Port::~Port() { close(); }
+
+void Port::close() noexcept {
     if (!open_) return;
+    closed_stats_ = stats();
+    events_.reset();
     rte_eth_dev_info info{};
     const bool known = rte_eth_dev_info_get(ethdev_, &info) == 0;
     // An AF_PACKET port would leave the kernel's interface listening to everything.
@@ -125,59 +130,116 @@ Port::~Port() {
     if (started_) rte_eth_dev_stop(ethdev_);
     rte_eth_dev_close(ethdev_);
     if (owned_ && known && info.device != nullptr) rte_dev_remove(info.device);
+    open_ = started_ = promiscuous_ = false;
 }
 
 Result<Port> Port::open(const PortSpec& spec, MbufPools& pools) {
-    const auto named = [&](Error error) {
-        error.message = "port " + spec.name + ": " + error.message;
-        return error;
-    };
-    const std::uint16_t mtu = std::max(spec.mtu, spec.device_mtu);
-    const auto device = parse_device(spec.device, spec.queues, mtu);
-    if (!device) return tl::make_unexpected(named(device.error()));
-    if (const auto checked = check_device(*device, spec.queues, mtu); !checked)
-        return tl::make_unexpected(named(checked.error()));
-    const auto probed = probe(spec, *device);
-    if (!probed) return tl::make_unexpected(probed.error());
-    std::uint16_t ethdev = 0;
-    if (rte_eth_dev_get_port_by_name(device->name.c_str(), &ethdev) != 0)
-        return operator_error("port " + spec.name + ": DPDK took " + device->name +
-                              " but made no network port of it: "
-                              "is it a network device?");
-    Port port(spec, ethdev, *probed);
-    if (device->is("net_af_packet")) port.kernel_interface_ = device->argument("iface");
-    return set_up(std::move(port), &*device, pools);
+    Port port(spec, 0, true);
+    if (auto made = port.make(pools); !made) return tl::make_unexpected(made.error());
+    return port;
 }
 
 Result<Port> Port::adopt(std::uint16_t ethdev, const PortSpec& spec, MbufPools& pools) {
-    return set_up(Port(spec, ethdev, false), nullptr, pools);
+    Port port(spec, ethdev, false);
+    port.open_ = true;
+    if (auto ready = port.set_up(nullptr, pools); !ready) return tl::make_unexpected(ready.error());
+    return port;
 }
 
 Port Port::on_device_of(const Port& carrier, const PortSpec& spec) {
     Port port(spec, carrier.ethdev_, false);
-    port.open_ = false;  // nor does it close
     port.carries_device_ = false;
-    port.driver_ = carrier.driver_;
-    port.kernel_interface_ = carrier.kernel_interface_;
-    port.mac_ = carrier.mac_;
-    port.rss_ = carrier.rss_;
-    port.can_send_chains_ = carrier.can_send_chains_;
-    port.may_receive_chains_ = carrier.may_receive_chains_;
-    port.checks_ipv4_checksums_ = carrier.checks_ipv4_checksums_;
-    port.pool_ = carrier.pool_;
+    port.follow_carrier(carrier);
     return port;
 }
 
-Result<Port> Port::set_up(Port port, const DeviceName* device, MbufPools& pools) {
+void Port::follow_carrier(const Port& carrier) {
+    ethdev_ = carrier.ethdev_;
+    most_mtu_ = carrier.most_mtu_;
+    driver_ = carrier.driver_;
+    kernel_interface_ = carrier.kernel_interface_;
+    mac_ = carrier.mac_;
+    rss_ = carrier.rss_;
+    can_send_chains_ = carrier.can_send_chains_;
+    may_receive_chains_ = carrier.may_receive_chains_;
+    checks_ipv4_checksums_ = carrier.checks_ipv4_checksums_;
+    has_rx_interrupts_ = carrier.has_rx_interrupts_;
+    pool_ = carrier.pool_;
+    rx_taken_.assign(spec_.queues, false);
+    tx_taken_.assign(spec_.queues, false);
+}
+
+Result<void> Port::reopen(std::uint16_t most, MbufPools& pools) {
+    RTE_VERIFY(!open_ && carries_device_);
+    most_mtu_ = most;
+    return make(pools);
+}
+
+Result<void> Port::reset(MbufPools& pools) {
+    const PortStats before = stats();
+    if (promiscuous_) rte_eth_promiscuous_disable(ethdev_);
+    if (const int code = rte_eth_dev_reset(ethdev_); code != 0)
+        return machine_error("port " + name() + " (" + driver_ +
+                             "): the device cannot be reset: " + rte_strerror(-code));
+    started_ = promiscuous_ = false;
+    closed_stats_ = before;  // the device counts from 0 again
+    const auto device = parse_device(spec_.device, spec_.queues, device_mtu());
+    return set_up(owned_ && device ? &*device : nullptr, pools);
+}
+
+Result<void> Port::make(MbufPools& pools) {
+    const auto named = [&](Error error) {
+        error.message = "port " + name() + ": " + error.message;
+        return error;
+    };
+    const auto device = parse_device(spec_.device, spec_.queues, device_mtu());
+    if (!device) return tl::make_unexpected(named(device.error()));
+    if (const auto checked = check_device(*device, spec_.queues, device_mtu()); !checked)
+        return tl::make_unexpected(named(checked.error()));
+    if (auto taken = take_over(*device); !taken) return tl::make_unexpected(named(taken.error()));
+    const auto probed = probe(spec_, *device);
+    if (!probed) return tl::make_unexpected(probed.error());
+    owned_ = *probed;
+    if (rte_eth_dev_get_port_by_name(device->name.c_str(), &ethdev_) != 0)
+        return operator_error("port " + name() + ": DPDK took " + device->name +
+                              " but made no network port of it: "
+                              "is it a network device?");
+    open_ = true;
+    if (device->is("net_af_packet") || device->is("net_af_xdp"))
+        kernel_interface_ = device->argument("iface");
+    auto ready = set_up(&*device, pools);
+    if (ready && takeover_)
+        for (const std::string& note : takeover_->notes()) notes_.push_back("port " + name() + ": " + note);
+    return ready;
+}
+
+// An interface that was made again is taken again; the same one is still ours.
+Result<void> Port::take_over(const DeviceName& device) {
+    const std::string interface = device.argument("iface");
+    if (takeover_ && takeover_->interface_index() == if_nametoindex(interface.c_str())) return {};
+    takeover_.reset();
+    takes_over_ = device.takes_over;
+    if (!takes_over_) return {};
+    auto taken = KernelTakeover::take(interface);
+    if (!taken) return tl::make_unexpected(taken.error());
+    takeover_ = std::move(*taken);
+    return {};
+}
+
+Result<void> Port::set_up(const DeviceName* device, MbufPools& pools) {
     const LogCapture log;
-    auto ready = PortSetup(port, pools).run(device);
-    if (!ready) {
+    notes_.clear();
+    rx_taken_.assign(spec_.queues, false);
+    tx_taken_.assign(spec_.queues, false);
+    if (auto ready = PortSetup(*this, pools).run(device); !ready) {
         Error error = std::move(ready).error();
         if (error.cause == Error::Cause::machine) error.message += log.quote();
+        close();
         return tl::make_unexpected(std::move(error));
     }
-    port.driver_log_ = log.text();
-    return port;
+    events_ = std::make_unique<PortEvents>(ethdev_);
+    driver_log_ = log.text();
+    return {};
 }
 
 RxQueue Port::rx_queue(std::uint16_t queue) {
@@ -193,6 +255,7 @@ TxQueue Port::tx_queue(std::uint16_t queue) {
 }
 
 bool Port::link_up() const noexcept {
+    if (carries_device_ && !open_) return false;
     // The PMD says "up" from start to stop, whatever becomes of the interface.
     if (!kernel_interface_.empty()) return interface_is_running(kernel_interface_);
     rte_eth_link link{};
@@ -200,15 +263,23 @@ bool Port::link_up() const noexcept {
 }
 
 PortStats Port::stats() const noexcept {
+    PortStats sum = closed_stats_;
     rte_eth_stats raw{};
-    if (rte_eth_stats_get(ethdev_, &raw) != 0) return {};
-    return {raw.ipackets, raw.opackets,  raw.ibytes,  raw.obytes,
-            raw.imissed,  raw.rx_nombuf, raw.ierrors, raw.oerrors};
+    if (!open_ || rte_eth_stats_get(ethdev_, &raw) != 0) return sum;
+    sum.rx_packets += raw.ipackets;
+    sum.tx_packets += raw.opackets;
+    sum.rx_bytes += raw.ibytes;
+    sum.tx_bytes += raw.obytes;
+    sum.rx_missed += raw.imissed;
+    sum.rx_no_mbuf += raw.rx_nombuf;
+    sum.rx_errors += raw.ierrors;
+    sum.tx_errors += raw.oerrors;
+    return sum;
 }
 
 std::vector<std::pair<std::string, std::uint64_t>> Port::nic_counters() const {
     std::vector<std::pair<std::string, std::uint64_t>> counters;
-    const int count = rte_eth_xstats_get_names(ethdev_, nullptr, 0);
+    const int count = open_ ? rte_eth_xstats_get_names(ethdev_, nullptr, 0) : 0;
     if (count <= 0) return counters;
     std::vector<rte_eth_xstat_name> names(static_cast<std::size_t>(count));
     std::vector<rte_eth_xstat> values(static_cast<std::size_t>(count));

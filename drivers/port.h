@@ -1,19 +1,24 @@
 // A port: a DPDK ethdev, configured, started, with one receive and one transmit queue per worker; or one more
 // VLAN of such a device.
 //
-// open() and adopt() run on the main thread (ENA's watchdog timer lands on the lcore that starts the port,
-// and rte_timer_manage() must run there). Statistics: control core only, about once a second: a device may
-// answer through its admin queue. Queues: each belongs to one worker.
+// What makes or ends a device (open, adopt, reset, close, reopen) runs on the main thread (ENA's watchdog
+// timer lands on the lcore that starts the port, and rte_timer_manage() must run there), and ends only a
+// device that no worker polls: ctrl/port_keeper.h sees to that. Statistics: control core only, about once a
+// second: a device may answer through its admin queue. Queues: each belongs to one worker.
 #pragma once
 
 #include <rte_ethdev.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "drivers/kernel_takeover.h"
 #include "drivers/mbuf_pool.h"
+#include "drivers/port_events.h"
 #include "drivers/port_spec.h"
 #include "drivers/result.h"
 #include "drivers/rss.h"
@@ -58,11 +63,41 @@ class Port {
     // Stops and closes the device. Every worker must have stopped polling it.
     ~Port();
 
+    // The device itself is there and wants to begin anew: reset, configured as before (queues, RSS, MAC),
+    // started. All queues may be taken again. Where the driver cannot, or after an error: close() and
+    // reopen().
+    [[nodiscard]] Result<void> reset(MbufPools& pools);
+    // The device is gone, or is to be made anew. Statistics go on from where they were.
+    void close() noexcept;
+    // As open() does, after close(): the ethdev, the MAC and what the device can do may be others. No mtu is
+    // above `most`. An error leaves the port closed. Precondition: not adopted.
+    [[nodiscard]] Result<void> reopen(std::uint16_t most, MbufPools& pools);
+    // The device that this is a VLAN of was reset or opened again: takes over what is the carrier's. All
+    // queues may be taken again.
+    void follow_carrier(const Port& carrier);
+    [[nodiscard]] bool is_open() const noexcept { return open_; }
+    // Precondition: is_open().
+    [[nodiscard]] PortEvents& events() noexcept { return *events_; }
+    // The device is a kernel interface that weir takes over, and sets up where it is down.
+    [[nodiscard]] bool takes_over() const noexcept { return takes_over_; }
+    // What it sits on, where that is an interface of the kernel (net_af_packet, net_af_xdp); else empty.
+    [[nodiscard]] const std::string& kernel_interface() const noexcept { return kernel_interface_; }
+
     [[nodiscard]] unsigned index() const noexcept { return spec_.index; }
     [[nodiscard]] const std::string& name() const noexcept { return spec_.name; }
     [[nodiscard]] std::uint16_t ethdev() const noexcept { return ethdev_; }
     [[nodiscard]] const MacBytes& mac() const noexcept { return mac_; }
-    [[nodiscard]] std::uint16_t mtu() const noexcept { return spec_.mtu; }
+    [[nodiscard]] std::uint16_t mtu() const noexcept { return std::min(spec_.mtu, most_mtu_); }
+    // Of the device: the largest of its ports'.
+    [[nodiscard]] std::uint16_t device_mtu() const noexcept {
+        return std::min(std::max(spec_.mtu, spec_.device_mtu), most_mtu_);
+    }
+    // What a kernel interface below must have for that. Beside its MTU the kernel carries one tag, of 802.1Q
+    // (packet_extra_vlan_len_allowed).
+    [[nodiscard]] std::uint16_t interface_mtu() const noexcept {
+        return static_cast<std::uint16_t>(device_mtu() +
+                                          (spec_.tag_bytes <= RTE_VLAN_HLEN ? 0 : spec_.tag_bytes));
+    }
     // False for all ports of a device but the one that has opened it.
     [[nodiscard]] bool carries_device() const noexcept { return carries_device_; }
     [[nodiscard]] std::uint16_t queues() const noexcept { return spec_.queues; }
@@ -98,17 +133,25 @@ class Port {
   private:
     friend class PortSetup;
     Port(PortSpec spec, std::uint16_t ethdev, bool owned);
-    static Result<Port> set_up(Port port, const DeviceName* device, MbufPools& pools);
+    // Probes spec_.device and sets it up; an error leaves the port closed.
+    [[nodiscard]] Result<void> make(MbufPools& pools);
+    [[nodiscard]] Result<void> take_over(const DeviceName& device);
+    [[nodiscard]] Result<void> set_up(const DeviceName* device, MbufPools& pools);
 
     PortSpec spec_;
+    std::uint16_t most_mtu_ = UINT16_MAX;  // as reopen() was told
     std::uint16_t ethdev_;
-    bool owned_;  // this object probed the device and removes it
-    bool open_ = true;
+    bool owned_;         // this object probed the device and removes it
+    bool open_ = false;  // ethdev_ is this port's
     bool carries_device_ = true;
     bool started_ = false;
     bool promiscuous_ = false;
     std::string driver_;
-    std::string kernel_interface_;  // net_af_packet's; else empty
+    std::string kernel_interface_;
+    bool takes_over_ = false;
+    std::unique_ptr<KernelTakeover> takeover_;  // lasts beyond close(): the kernel is to stay silent
+    std::unique_ptr<PortEvents> events_;        // while open and set up
+    PortStats closed_stats_;                    // of the devices that this port had before
     MacBytes mac_{};
     RssInfo rss_;
     bool can_send_chains_ = false;

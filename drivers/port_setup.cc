@@ -174,8 +174,14 @@ rte_eth_conf PortSetup::wanted_configuration() {
 }
 
 Result<void> PortSetup::configure() {
-    const rte_eth_conf conf = wanted_configuration();
-    const int code = rte_eth_dev_configure(port_.ethdev(), port_.queues(), port_.queues(), &conf);
+    rte_eth_conf conf = wanted_configuration();
+    // The link's changes as they come, where the device can tell; polling finds them anyway.
+    conf.intr_conf.lsc = (*info_.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0 ? 1 : 0;
+    int code = rte_eth_dev_configure(port_.ethdev(), port_.queues(), port_.queues(), &conf);
+    if (code != 0 && conf.intr_conf.lsc != 0) {
+        conf.intr_conf.lsc = 0;
+        code = rte_eth_dev_configure(port_.ethdev(), port_.queues(), port_.queues(), &conf);
+    }
     if (code == -EINVAL && mtu_with_tags() > RTE_ETHER_MTU)
         return refuse(port_.driver() + " does not carry an mtu of " + mtu_text() +
                       " (it takes frames of up to " + std::to_string(info_.max_rx_pktlen) +
@@ -203,8 +209,7 @@ Result<void> PortSetup::set_mtu(const DeviceName* device) {
     if (traits_->hides_its_mtu && device != nullptr) {
         const std::string interface = device->argument("iface");
         const unsigned kernel = interface_mtu(interface);
-        // Beside its MTU the kernel carries one tag, of 802.1Q (packet_extra_vlan_len_allowed).
-        const std::uint16_t wanted = port_.spec_.tag_bytes <= RTE_VLAN_HLEN ? mtu() : mtu_with_tags();
+        const std::uint16_t wanted = port_.interface_mtu();
         if (kernel < wanted && !set_interface_mtu(interface, wanted))
             return refuse(interface + " has an MTU of " + std::to_string(kernel) + " and refuses " +
                           std::to_string(wanted) + ": lower the port's mtu");

@@ -1,7 +1,6 @@
 // The steps from a probed ethdev to a running port, in order. Only port.cc calls this; main thread.
 #pragma once
 
-#include <algorithm>
 #include <string>
 
 #include "drivers/device_name.h"
@@ -51,7 +50,7 @@ class PortSetup {
     [[nodiscard]] auto fail(const std::string& what, int code) const;
     [[nodiscard]] rte_eth_conf wanted_configuration();
     // Of the largest port on the device, and what VLAN tags add to it.
-    [[nodiscard]] std::uint16_t mtu() const { return std::max(port_.spec_.mtu, port_.spec_.device_mtu); }
+    [[nodiscard]] std::uint16_t mtu() const { return port_.device_mtu(); }
     [[nodiscard]] std::uint16_t mtu_with_tags() const {
         return static_cast<std::uint16_t>(mtu() + port_.spec_.tag_bytes);
     }

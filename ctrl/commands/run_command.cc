@@ -64,10 +64,12 @@ Result<HashKey> selection_key(const Config& config, const Notify& notify) {
     return HashKey(key->secret);
 }
 
-PortStatistics statistics_of(const Port& port, const HostThread& host) {
+PortStatistics statistics_of(const Port& port, const PortKeeper& keeper, const HostThread& host) {
     PortStatistics statistics;
     statistics.name = port.name();
-    statistics.link_up = port.link_up();
+    statistics.link_up = keeper.link_up(port.index());
+    statistics.resets = keeper.resets(port.index());
+    statistics.mtu = port.mtu();
     statistics.host = host.stats(port.index());
     statistics.carries_device = port.carries_device();
     if (!statistics.carries_device) return statistics;
@@ -90,8 +92,8 @@ class RunningWeir {
           appliance_(std::move(appliance)),
           reloader_(appliance_->world(), std::move(file)) {
         reloader_.started();
-        for (const Port& port : appliance_->ports())
-            ports_.push_back(statistics_of(port, appliance_->host_side().thread()));
+        ports_.resize(appliance_->ports().size());
+        read_ports();
         if (appliance_->kernel() != nullptr)
             follower_.emplace(*appliance_->kernel(), appliance_->world(), loop_);
     }
@@ -115,7 +117,7 @@ class RunningWeir {
              .notify = notify_});
         if (!presence) return tl::make_unexpected(presence.error());
         presence_.emplace(std::move(*presence));
-        for (std::size_t i = 0; i < ports_.size(); ++i) tell_presence(i);
+        for (std::size_t i = 0; i < ports_.size(); ++i) tell_of_port(i);
         return {};
     }
 
@@ -124,6 +126,8 @@ class RunningWeir {
         loop_.on_signal(SIGHUP, [this] { reload(); });
         for (const int signal : {SIGTERM, SIGINT}) loop_.on_signal(signal, [this] { loop_.stop(); });
         loop_.every(kTick, [this] { tick(); });
+        PortKeeper& ports = appliance_->port_keeper();
+        if (ports.fd() >= 0) loop_.on_readable(ports.fd(), [this] { keep_ports(); });
         loop_.every(kStatisticsPeriod, [this] { read_statistics(); });
         sd_notify(0, "READY=1");
         notify_(Severity::info, fmt::format("{} is running: {} worker(s), {} port(s)", version_text(),
@@ -149,30 +153,42 @@ class RunningWeir {
         appliance_->world().tick();
         presence_->tick(appliance_->world(), std::chrono::steady_clock::now());
         Eal::manage_timers();
+        keep_ports();
+    }
+    void keep_ports() {
+        PortKeeper& keeper = appliance_->port_keeper();
+        if (!keeper.poll()) return;
+        for (std::size_t i = 0; i < ports_.size(); ++i) tell_of_port(i);
+        publish_metrics();
+    }
+    // Of its link, its MAC and its MTU: to the kernel, the network and the metrics.
+    void tell_of_port(std::size_t i) {
+        const PortKeeper& keeper = appliance_->port_keeper();
+        const Port& port = appliance_->ports()[i];
+        ports_[i].link_up = keeper.link_up(i);
+        ports_[i].resets = keeper.resets(i);
+        ports_[i].mtu = port.mtu();
+        appliance_->host_side().follow(port, keeper.link_up(i));
+        if (appliance_->kernel() != nullptr)
+            appliance_->kernel()->set_link(static_cast<PortId>(i), keeper.link_up(i));
+        // Nobody listens behind a capture or a ring.
+        const bool heard = is_network(appliance_->world().config()->ports[i].device);
+        presence_->set_link(static_cast<PortId>(i), heard && keeper.link_up(i),
+                            std::chrono::steady_clock::now());
     }
     void read_statistics() {
-        for (std::size_t i = 0; i < ports_.size(); ++i) {
-            const bool was_up = ports_[i].link_up;
-            ports_[i] = statistics_of(appliance_->ports()[i], appliance_->host_side().thread());
-            if (ports_[i].link_up != was_up) tell_link(ports_[i]);
-            tell_presence(i);
-            appliance_->host_side().follow(appliance_->ports()[i]);
-        }
+        read_ports();
+        for (std::size_t i = 0; i < ports_.size(); ++i) tell_of_port(i);
         if (follower_) follower_->each_second();
         publish_metrics();
     }
-    // Nobody listens behind a capture or a ring.
-    void tell_presence(std::size_t port) {
-        const bool heard = is_network(appliance_->world().config()->ports[port].device);
-        presence_->set_link(PortId{static_cast<std::uint8_t>(port)}, heard && ports_[port].link_up,
-                            std::chrono::steady_clock::now());
-    }
-    void tell_link(const PortStatistics& port) {
-        notify_(
-            port.link_up ? Severity::info : Severity::warning,
-            fmt::format("port {}: {}", port.name,
-                        port.link_up ? "the link is up"
-                                     : "the link is down: nothing is received or sent until it is up again"));
+    void read_ports() {
+        const PortKeeper& keeper = appliance_->port_keeper();
+        for (std::size_t i = 0; i < ports_.size(); ++i) {
+            Port& port = appliance_->ports()[i];
+            ports_[i] = statistics_of(port, keeper, appliance_->host_side().thread());
+            if (port.is_open()) port.events().look_at(ports_[i].nic);
+        }
     }
     void publish_metrics() {
         if (!exporter_) return;

@@ -142,17 +142,13 @@ Result<std::string> device(std::string_view text) {
     const std::string_view name = text.substr(0, text.find(','));
     const bool printable = std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
     const bool vdev = name.size() > 4 && (name.starts_with("net_") || name.starts_with("eth_"));
-    if (printable && (is_pci_address(name) || vdev)) return std::string(text);
-    const std::string allowed =
-        "allowed: a PCI address (\"0000:00:06.0\") or a DPDK virtual device "
-        "(\"net_af_packet0,iface=eth1\")";
     const bool interface =
-        printable && !text.empty() && text.size() <= 15 && text.find_first_of("/:,=") == text.npos;
-    if (!interface) return operator_error(fmt::format("is {}; {}", in_quotes(text), allowed));
+        printable && !text.empty() && text.size() <= 15 && text.find_first_of("/:,=\"") == text.npos;
+    if (printable && (is_pci_address(name) || vdev || interface)) return std::string(text);
     return operator_error(
-        fmt::format("is {}: a kernel interface by its name is not built yet; use "
-                    "\"net_af_packet0,iface={}\"; {}",
-                    in_quotes(text), text, allowed));
+        fmt::format("is {}; allowed: a PCI address (\"0000:00:06.0\"), a DPDK virtual device "
+                    "(\"net_af_packet0,iface=eth1\") or a kernel interface (\"eth1\")",
+                    in_quotes(text)));
 }
 
 // Captures, rings and the like get no host interface unasked.

@@ -17,6 +17,9 @@ std::string line_of(const PortConfig& port) { return fmt::format("{}:{}", port.w
 
 // Two packet sockets on one kernel interface would both receive every frame. Empty: the port has none.
 std::string kernel_interface(const PortConfig& port) {
+    if (port.device.find_first_of(":,") == std::string::npos && !port.device.starts_with("net_") &&
+        !port.device.starts_with("eth_"))
+        return port.device;
     const std::size_t argument = port.device.find(",iface=");
     if (!port.device.starts_with("net_af_packet") || argument == std::string::npos) return {};
     const std::size_t begin = argument + 7;

@@ -80,7 +80,9 @@ bool KernelView::take_neighbor(nl_msg& message) {
     const auto known = ways_.neighbors().find(key);
     if (known == ways_.neighbors().end()) return false;
     if (nlmsg_hdr(&message)->nlmsg_type == RTM_DELNEIGH) unkept_.insert(key);
-    ways_.set_neighbor(key, next_neighbor(known->second, *neighbor));
+    KernelNeighbor next = next_neighbor(known->second, *neighbor);
+    if (link_down_.test(index(*port)) && next.failed && !known->second.failed) next = known->second;
+    ways_.set_neighbor(key, next);
     return true;
 }
 
@@ -219,6 +221,18 @@ void KernelView::want_only(const std::vector<IpAddress>& destinations) {
 void KernelView::refresh() {
     note_unkept();
     keep_neighbors();
+}
+
+void KernelView::set_link(PortId port, bool up) {
+    const bool was_up = !link_down_.test(index(port));
+    link_down_.set(index(port), !up);
+    if (!up || was_up) return;
+    for (const auto& [key, neighbor] : ways_.neighbors()) {
+        if (key.port != port || neighbor.is_permanent) continue;
+        // A new entry is asked for now, one that waits for an answer with its next timer.
+        send(key, RTM_DELNEIGH);
+        send(key, RTM_NEWNEIGH);
+    }
 }
 
 void KernelView::note_unkept() {

@@ -13,9 +13,14 @@
 // ignores the flag; there refresh() asks it to resolve them (NTF_USE) again and again. Permanent entries,
 // such as those that stand in the file, are left as they are.
 //
+// While a port has no link its neighbours cannot answer, so what the kernel says of them is no news: they
+// keep their last MAC. The kernel forgets them when the carrier goes, gives up asking after three seconds and
+// asks a managed neighbour again seconds later; so with the link they are all asked for anew, at once.
+//
 // The control thread.
 #pragma once
 
+#include <bitset>
 #include <chrono>
 #include <memory>
 #include <set>
@@ -61,6 +66,9 @@ class KernelView {
     void want_only(const std::vector<IpAddress>& destinations);
     [[nodiscard]] std::size_t destinations() const { return destinations_.size(); }
 
+    // Of a port; true at first.
+    void set_link(PortId port, bool up);
+
     // Once a second: next hops that the kernel does not keep by itself are asked for again.
     void refresh();
 
@@ -88,7 +96,8 @@ class KernelView {
     Notify notify_;
     std::unique_ptr<NetlinkSocket> requests_, events_;
     std::set<IpAddress> destinations_;
-    std::set<HopKey> unkept_;  // to be installed
+    std::set<HopKey> unkept_;           // to be installed
+    std::bitset<kMaxPorts> link_down_;  // by PortId
     bool stale_interfaces_ = true, stale_routes_ = true, stale_neighbors_ = true;
     bool has_complained_ = false;
     std::uint64_t resyncs_ = 0, changes_ = 0;

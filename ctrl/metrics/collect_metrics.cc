@@ -95,11 +95,15 @@ void add_ports(const MetricsInput& input, Families& families) {
          {"port_rx_missed_total", "Packets that the device dropped because its receive ring was full.",
           [](const Port& p) { return number(p.rx_missed); }},
          {"port_rx_no_mbuf_total", "Packets that the device dropped for want of a packet buffer.",
-          [](const Port& p) { return number(p.rx_no_mbuf); }}},
+          [](const Port& p) { return number(p.rx_no_mbuf); }},
+         {"port_resets_total", "Times that the port's device was reset or made again.",
+          [](const Port& p) { return number(p.resets); }}},
         input.ports, by_carrier);
     add_table<Port>(
         families, FamilyBuilder::gauge,
-        {{"port_link_up", "1 if the link is up.", [](const Port& p) { return p.link_up ? 1.0 : 0.0; }}},
+        {{"port_link_up", "1 if the link is up.", [](const Port& p) { return p.link_up ? 1.0 : 0.0; }},
+         {"port_mtu_bytes", "Longest IP packet that the port carries at present.",
+          [](const Port& p) { return number(p.mtu); }}},
         input.ports, by_port);
     std::map<std::string, FamilyBuilder> nic;
     for (const Port& port : input.ports) {

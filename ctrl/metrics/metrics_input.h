@@ -65,7 +65,9 @@ struct PortStatistics {
     std::uint64_t rx_packets = 0, tx_packets = 0, rx_bytes = 0, tx_bytes = 0;
     std::uint64_t rx_missed = 0, rx_no_mbuf = 0;
     bool link_up = false;
-    HostPortStats host;                                      // of its host interface
+    std::uint64_t resets = 0;  // of the device, or it was made again
+    std::uint32_t mtu = 0;     // bytes of an IP packet: what the port carries at present
+    HostPortStats host;        // of its host interface
     std::vector<std::pair<std::string, std::uint64_t>> nic;  // extended statistics, DPDK's names
 };
 

@@ -365,6 +365,7 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
     for (std::size_t i = 0; i < config_.ports.size(); ++i) {
         PortRecord record{};
         record.mac = world_.ports[i].mac;
+        record.enabled = !input_.disabled_ports.test(i);
         record.any_destination_mac = world_.ports[i].any_destination_mac;
         record.can_send_chains = world_.ports[i].can_send_chains;
         record.vlan = world_.ports[i].vlan;

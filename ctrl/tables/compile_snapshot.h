@@ -113,6 +113,7 @@ struct CompileInput {
     std::uint64_t generation = 1;
     std::span<const PoolId> drained{};  // what IdRegistry::end_drains() returned for this generation
     const WaysChange* ways = nullptr;   // what KernelWays::take_change() returned; null: nothing changed
+    std::bitset<kMaxPorts> disabled_ports{};
 };
 
 // How much was made anew: tests and the reload's log line.

@@ -48,6 +48,7 @@ namespace weir {
     X(punt_full, "for the kernel, which does not take frames as fast as they come")                      \
     /* transmit: the frame is ready, which service it was of is not known any more */                   \
     X(tx_full, "the device refused the frame")                                                           \
+    X(port_down, "the port that the frame was to leave by is down or being set up again")                \
     /* a service is known from here on */                                                                 \
     X(no_backend, "the service's pool has no backend that may get traffic")                               \
     X(no_neighbor, "the backend's next hop has no known MAC address")                                     \

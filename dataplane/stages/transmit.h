@@ -44,15 +44,24 @@ class alignas(64) TxBuffer {
         const auto answered = static_cast<std::uint32_t>(__builtin_popcountll(answers_ & taken));
         counters.forwarded.add(sent - answered);
         if (answered != 0) counters.answered.add(answered);
-        if (sent < count_) [[unlikely]] {
-            counters.dropped[static_cast<std::size_t>(DropReason::tx_full)].add(count_ - sent);
-            rte_pktmbuf_free_bulk(packets_.data() + sent, count_ - sent);
-        }
+        if (sent < count_) [[unlikely]]
+            drop_from(sent, DropReason::tx_full, counters);
+        count_ = 0;
+        answers_ = 0;
+    }
+    // There is no wire: the port is disabled.
+    [[gnu::cold]] void discard(WorkerCounters& counters) noexcept {
+        drop_from(0, DropReason::port_down, counters);
         count_ = 0;
         answers_ = 0;
     }
 
   private:
+    void drop_from(std::uint32_t first, DropReason why, WorkerCounters& counters) noexcept {
+        counters.dropped[static_cast<std::size_t>(why)].add(count_ - first);
+        rte_pktmbuf_free_bulk(packets_.data() + first, count_ - first);
+    }
+
     std::uint32_t count_ = 0;
     std::uint64_t answers_ = 0;  // bit i: packets_[i] is an answer of weir's own
     std::array<rte_mbuf*, kBurstSize> packets_;

@@ -41,6 +41,7 @@ struct ServiceRecord {
 // What weir answers on a port, and with which MAC it sends.
 struct PortRecord {
     MacAddress mac;
+    bool enabled = true;  // false: no worker may touch its queues; frames for it are dropped `port_down`
     bool any_destination_mac = false;  // replay of a port whose device's MAC nobody knows
     bool can_send_chains = true;       // the device takes multi-segment mbufs
     VlanTags vlan;                     // put in front of what is sent

@@ -59,6 +59,21 @@ TEST_F(FollowKernelTest, TheLastMacHoldsUntilTheKernelSaysFailed) {
     EXPECT_LE(run_until([&] { return !record().resolved; }), milliseconds(1'000));
 }
 
+TEST_F(FollowKernelTest, WithoutALinkTheLastMacHoldsAndWithItAllAreAskedAnew) {
+    for (const char* address : {"10.1.1.11", "fd00:1::11"}) tap_->add(ip(address), kFirst);
+    start(config({backend("w1", "10.1.1.11"), backend("w2", "fd00:1::11")}));
+    run_until([&] { return has_mac(kFirst, 0) && has_mac(kFirst, 1); });
+    view_->set_link(PortId{0}, false);
+    const std::uint64_t changes = view_->changes();
+    shell("ip neigh change 10.1.1.11 dev weir0 nud failed; ip neigh change fd00:1::11 dev weir0 nud failed");
+    run_until([&] { return view_->changes() >= changes + 2; });
+    EXPECT_TRUE(has_mac(kFirst, 0) && has_mac(kFirst, 1));
+    for (const char* address : {"10.1.1.11", "fd00:1::11"}) tap_->add(ip(address), kSecond);
+    view_->set_link(PortId{0}, true);
+    EXPECT_LE(run_until([&] { return has_mac(kSecond, 0) && has_mac(kSecond, 1); }), milliseconds(200));
+    EXPECT_TRUE(view_->ways().neighbors().begin()->second.is_managed);
+}
+
 TEST_F(FollowKernelTest, APermanentEntryStaysTheOperators) {
     shell("ip neigh add 10.1.1.11 lladdr 02:00:00:00:00:12 dev weir0 nud permanent");
     start(config({backend("w1", "10.1.1.11")}));

@@ -1,20 +1,12 @@
 // Ports over kernel interfaces: net_af_packet on a veth pair, net_tap. Root only; the whole process works in
 // a network namespace of its own, which vanishes with it, however it ends.
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
 
 #include "dataplane/vlan_frame.h"
 #include "tests/drivers/eal_fixture.h"
-#include "tests/support/raw_socket.h"
+#include "tests/drivers/kernel_wire.h"
 
 namespace weir::test {
 namespace {
@@ -25,9 +17,7 @@ class KernelPortTest : public DriversTest {
   protected:
     static void SetUpTestSuite() {
         if (getuid() != 0) return;
-        // Before EAL: its threads must be in the namespace too.
-        ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "no network namespace of our own";
-        shell("ip link set lo up");
+        enter_own_network();
         DriversTest::SetUpTestSuite();
     }
     void SetUp() override {
@@ -35,17 +25,8 @@ class KernelPortTest : public DriversTest {
             GTEST_SKIP()
                 << "NOT TESTED: ports over kernel interfaces need root (veth, AF_PACKET, TAP); run as root";
     }
-    static void shell(const std::string& command) {
-        ASSERT_EQ(std::system((command + " 2>&1").c_str()), 0) << command;
-    }
-    // wire0 is weir's end, wire1 the kernel's. Without IPv6, which would add frames of its own.
-    static void make_wire(unsigned mtu = 1500) {
-        shell("ip link add wire0 type veth peer name wire1");
-        for (const std::string end : {"wire0", "wire1"}) {
-            std::ofstream("/proc/sys/net/ipv6/conf/" + end + "/disable_ipv6") << 1;
-            shell("ip link set " + end + " mtu " + std::to_string(mtu) + " up");
-        }
-    }
+    // wire0 is weir's end, wire1 the kernel's.
+    static void make_wire(unsigned mtu = 1500) { test::make_wire("wire0", "wire1", mtu); }
     void TearDown() override {
         if (getuid() == 0 && if_nametoindex("wire0") != 0) shell("ip link del wire0");
     }
@@ -67,15 +48,6 @@ class KernelPortTest : public DriversTest {
             usleep(5'000);
         }
         return frames;
-    }
-    // Asked by ioctl: /sys shows the namespace it was mounted in, not ours.
-    static ifreq ask(const std::string& interface, unsigned long question) {
-        ifreq answer{};
-        interface.copy(answer.ifr_name, IFNAMSIZ - 1);
-        const int any_socket = socket(AF_INET, SOCK_DGRAM, 0);
-        EXPECT_EQ(ioctl(any_socket, question, &answer), 0) << interface;
-        close(any_socket);
-        return answer;
     }
     static bool is_promiscuous(const std::string& interface) {
         return (ask(interface, SIOCGIFFLAGS).ifr_flags & IFF_PROMISC) != 0;
@@ -100,7 +72,8 @@ TEST_F(KernelPortTest, a_named_interface_becomes_a_port_and_carries_frames_both_
             ASSERT_EQ((TxQueue{port->ethdev(), 0}.send({&out, 1})), 1);
             EXPECT_EQ(kernel.receive(), frame);
         }
-        EXPECT_TRUE(port->notes().empty()) << port->notes()[0];
+        ASSERT_EQ(port->notes().size(), 1u);
+        EXPECT_TRUE(says(port->notes()[0], {"port edge: wire0 is served by net_af_packet, the trial path"}));
     }
     EXPECT_EQ(pools_.in_use(), 0u);
     EXPECT_FALSE(is_promiscuous("wire0")) << "the kernel's interface is left as it was";

@@ -152,7 +152,7 @@ def test_too_few_files_may_be_opened(lab: Lab, tmp_path: Path) -> None:
 
 def test_link_that_goes_down_is_told(lab: Lab, tmp_path: Path) -> None:
     with Weir(lab, tmp_path) as weir:
-        for state, told, up in (("down", "port edge: the link is down", 0), ("up", "port edge: the link is up", 1)):
+        for state, told, up in (("down", "port edge: interface edge is down", 0), ("up", "port edge serves again", 1)):
             lab.execute("weir", "ip", "link", "set", "edge", state)
             assert wait_until(lambda: told in weir.log(), 5), weir.log()
             assert wait_until(lambda: weir.metrics().sum("port_link_up") == up, 3)

@@ -74,6 +74,29 @@ TEST_F(LimitsTest, answers_that_the_device_refuses_are_not_counted_as_answered) 
     world_.expect_consistent();
 }
 
+TEST_F(LimitsTest, a_disabled_port_gets_no_frame_and_keeps_its_flows) {
+    SteppedWorker& worker = world_.worker();
+    const auto set_enabled = [&](bool enabled) {
+        world_.world().set_port_enabled(PortId{0}, enabled);
+        EXPECT_EQ(world_.world().republish().work.records, 0u) << "nothing is compiled again for it";
+        world_.latch_all();
+    };
+    worker.run(flows(1, 10), Tick{1});
+    EXPECT_EQ(worker.take().size(), 10u);
+    set_enabled(false);
+    std::vector<rte_mbuf*> packets = flows(1, 10);
+    packets.push_back(frames_.frame(echo_request(ip("198.18.0.1"), mode_vip(1, false), 9)));
+    worker.run(packets, Tick{2});
+    EXPECT_EQ(dropped(worker.counters(), DropReason::port_down), 11u);
+    EXPECT_EQ(worker.take().size(), 0u);
+    EXPECT_EQ(frames_.in_use(), 0u);
+    set_enabled(true);
+    worker.run(flows(1, 10), Tick{3});
+    EXPECT_EQ(worker.take().size(), 10u);
+    EXPECT_EQ(worker.counters().flow_inserts.value(), 10u);
+    world_.expect_consistent();
+}
+
 TEST_F(LimitsTest, without_a_known_mac_nothing_is_sent_and_the_service_says_why) {
     Config config = all_modes_config();
     config.neighbors.clear();

@@ -34,6 +34,7 @@ NOT_BY_REPLAY = {
     "segmented": "captures become flat mbufs; tests/pipeline feeds chains",
     "punt_full": "replay's host takes everything; tests/pipeline has a ring that does not",
     "tx_full": "a capture file never refuses a frame; tests/pipeline has a wire that does",
+    "port_down": "a capture is never down; tests/pipeline disables a port",
     "no_headroom": "captures become mbufs with DPDK's headroom; tests/pipeline has mbufs without",
     "no_neighbor": "replay derives the MAC address of an unknown next hop; tests/pipeline leaves it out",
 }

@@ -39,6 +39,17 @@ class RawSocket {
     void send(const std::vector<std::uint8_t>& frame) const {
         EXPECT_EQ(::send(socket_, frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
     }
+    // The wire may have no other end.
+    void offer(const std::vector<std::uint8_t>& frame) const {
+        (void)::send(socket_, frame.data(), frame.size(), 0);
+    }
+    // Takes what has come in from the wire; how many frames of it are of this EtherType, or of any.
+    [[nodiscard]] std::size_t take_all(std::uint16_t type) const {
+        return take_those([type](std::uint16_t its_type) { return its_type == type; });
+    }
+    std::size_t take_any() const {
+        return take_those([](std::uint16_t) { return true; });
+    }
     // The next frame of that type that came in from the wire; empty after a second.
     std::vector<std::uint8_t> receive() const {
         for (pollfd wait{socket_, POLLIN, 0}; poll(&wait, 1, 1'000) == 1;) {
@@ -86,6 +97,20 @@ class RawSocket {
     }
 
   private:
+    template <class Wanted>
+    std::size_t take_those(Wanted&& wanted) const {
+        std::size_t count = 0;
+        std::uint8_t frame[2048];
+        sockaddr_ll from{};
+        socklen_t length = sizeof(from);
+        while (recvfrom(socket_, frame, sizeof(frame), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from),
+                        &length) >= 14)
+            if (from.sll_pkttype != PACKET_OUTGOING &&
+                wanted(static_cast<std::uint16_t>(frame[12] << 8 | frame[13])))
+                ++count;
+        return count;
+    }
+
     int socket_;
     std::uint16_t ether_type_;
 };

@@ -42,6 +42,15 @@ class RingDevice {
     [[nodiscard]] WorkerQueues queues(std::uint16_t worker) const {
         return {RxQueue{ethdev_, worker}, TxQueue{ethdev_, worker}};
     }
+    [[nodiscard]] std::uint16_t ethdev() const { return ethdev_; }
+    // No worker uses the device any more: frees what it has not received, and says how many.
+    std::uint64_t drop_received() {
+        std::uint64_t dropped = 0;
+        for (const Ring& ring : in_)
+            for (void* frame = nullptr; rte_ring_sc_dequeue(ring.get(), &frame) == 0; ++dropped)
+                rte_pktmbuf_free(static_cast<rte_mbuf*>(frame));
+        return dropped;
+    }
     // The other end of the wire: one thread.
     [[nodiscard]] bool give(unsigned queue, rte_mbuf* frame) {
         return rte_ring_sp_enqueue(in_[queue].get(), frame) == 0;

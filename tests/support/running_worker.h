@@ -34,6 +34,7 @@ class RunningWorker {
     RunningWorker(const RunningWorker&) = delete;
     RunningWorker& operator=(const RunningWorker&) = delete;
 
+    void set_queues(PortId port, WorkerQueues queues) { worker_.set_queues(port, queues); }
     void wake() noexcept { worker_.wake(); }
     // What its thread has used so far.
     [[nodiscard]] std::chrono::nanoseconds cpu_time() {

@@ -26,7 +26,7 @@ namespace {
 
 // Buckets are fetched for so many packets at a time (docs/PERFORMANCE.md): between the checks of single
 // packets the fetches stall, and after the whole burst they come late.
-constexpr std::uint32_t kGroup = 16;
+constexpr std::uint32_t kGroup = 32;
 
 void parse_and_classify(Burst& burst, const ClassifyContext& context) noexcept {
     const PortRecord& port = context.world.ports[index(burst.port)];

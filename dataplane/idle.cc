@@ -28,14 +28,15 @@ void Idle::rest(const Published<ForwardingSnapshot>::Reader& reader, std::uint64
 }
 
 void Idle::sleep(const Published<ForwardingSnapshot>::Reader& reader, std::uint64_t limit) noexcept {
-    reader.offline();
+    const bool holds_devices = wait_.watches_queues();
+    if (!holds_devices) reader.offline();
     const std::uint64_t begun = rte_rdtsc();
     // Called by a frame that the loops since have not found: net_tap's queue knows of it only when a signal
     // to the process has told it, and the thread that takes the signal may need this CPU.
     const std::uint64_t patience = called_ ? IdleBackoff::kShortestNap : limit;
     called_ = wait_.sleep(std::chrono::nanoseconds(patience)) == RxWait::Ended::by_frame;
     const std::uint64_t now = rte_rdtsc();
-    reader.online();
+    if (!holds_devices) reader.online();
     counters_.sleeps.add(1);
     counters_.asleep_tsc.add(now - begun);
 }

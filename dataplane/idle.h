@@ -1,5 +1,6 @@
 // What a worker does with loops that find nothing when idle = "sleep": it backs off (state/idle_backoff.h)
-// and sleeps offline in QSBR, until a frame (drivers/rx_wait.h), wake() or the time ends it.
+// and sleeps, until a frame (drivers/rx_wait.h), wake() or the time ends it. It sleeps offline in QSBR unless
+// it watches devices: who takes one away must wait until it has let go of that. Publication wakes it.
 //
 // A sleep takes two calls of rest(): the first prepares it and returns, so that the worker's next loop looks
 // once more at everything it serves, whatever that is; the second, if that loop found nothing either, sleeps.
@@ -28,10 +29,12 @@ class Idle {
 
     // Once, on the worker's thread.
     void begin() noexcept;
-    // A loop that began at `tsc` found nothing. No pointer into the snapshot is held.
+    // A loop that began at `tsc` found nothing. No pointer into the snapshot is used after it.
     void rest(const Published<ForwardingSnapshot>::Reader& reader, std::uint64_t tsc) noexcept;
     // The first loop that found something after rest(); it began at `tsc`.
     void resume(std::uint64_t tsc) noexcept;
+    // A device is about to go, and come back as another: frames end no sleep any more.
+    void stop_watching() noexcept { wait_.stop_watching(); }
     // How many buckets of the flow table a loop that found nothing shall sweep: by time, so that short sleeps
     // do not sweep more and long ones not less.
     [[nodiscard]] std::uint32_t due_buckets(std::uint64_t tsc) noexcept {

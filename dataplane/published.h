@@ -3,7 +3,7 @@
 // Theory of operation. The control thread stores a pointer to a new object; each worker latches the pointer
 // once per poll loop and, at the end of the loop, where it holds no pointer into the object, reports a
 // quiescent state to rte_rcu_qsbr. An old object is freed when every worker that was online at the exchange
-// has reported once since. A worker goes offline before it sleeps or stops, so that a sleeping worker delays
+// has reported once since. A worker goes offline before it stops, or sleeps without watching a device, so that a sleeping worker delays
 // nobody.
 //
 // Who may call: Reader methods, the worker that owns the reader; Publisher methods, the control thread.

@@ -126,8 +126,10 @@ bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
     bool busy = false;
     for (const PolledQueue& polled : polled_) {
         // A device's ports are disabled together.
-        if (!world.ports[index(polled.ports.first())].enabled) [[unlikely]]
+        if (!world.ports[index(polled.ports.first())].enabled) [[unlikely]] {
+            if (idle_ != nullptr) idle_->stop_watching();
             continue;
+        }
         Burst burst(polled.ports.first());
         receive(burst, polled.rx);
         if (burst.size == 0) continue;
@@ -166,8 +168,6 @@ void Worker::run() noexcept {
                                       : idle == nullptr ? kSweepWhenIdle
                                                         : idle->due_buckets(tsc);
         pipeline_.sweep(world, now, buckets);
-        reader.quiescent();  // no pointer into `world` is held from here on
-
         counters_.loops.add(1);
         if (!busy) {
             idle == nullptr ? rte_pause() : idle->rest(reader, tsc);
@@ -175,6 +175,9 @@ void Worker::run() noexcept {
             idle->resume(tsc);
         }
         was_busy = busy;
+        // No pointer into `world` is held, and what it says is done: a device that it disables is not touched
+        // any more.
+        reader.quiescent();
     }
     drain(*reader.latch(), clock.at(rte_rdtsc()));
     reader.leave();

@@ -3,7 +3,7 @@
 // Theory of operation. Each loop reads the clock and latches the snapshot once, takes a burst from each of
 // its queues through the pipeline, sends what the host thread has for it, sweeps a few buckets of its flow
 // table, and reports a quiescent state where it holds no pointer into the snapshot. With idle = sleep a
-// worker without traffic sleeps offline in QSBR (idle.h), until a frame, wake() or a time limit ends it; with
+// worker without traffic sleeps (idle.h), until a frame, wake() or a time limit ends it; with
 // idle = poll it never does.
 //
 // Where the snapshot says that a port is disabled, the worker touches neither its queues nor what it knows of

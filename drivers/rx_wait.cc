@@ -66,9 +66,13 @@ void RxWait::unwatch_all() noexcept {
     queues_.clear();
 }
 
-RxWait::~RxWait() {
+void RxWait::stop_watching() noexcept {
     cancel();
     unwatch_all();
+}
+
+RxWait::~RxWait() {
+    stop_watching();
     if (epoll_fd_ >= 0) close(epoll_fd_);
     if (wake_fd_ >= 0) close(wake_fd_);
 }

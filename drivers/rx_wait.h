@@ -43,6 +43,9 @@ class RxWait {
     // Frames end a sleep. Turns false for good when a device refuses to arm.
     [[nodiscard]] bool watches_queues() const noexcept { return !queues_.empty(); }
 
+    // Lets go of the devices, for good. They still exist.
+    void stop_watching() noexcept;
+
     // From here on wake() and frames end the next sleep(). Look at everything once more, then sleep() or
     // cancel().
     void prepare() noexcept;

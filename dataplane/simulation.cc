@@ -52,6 +52,7 @@ void set_stamp(rte_mbuf* packet, const Stamp& stamp) {
 
 // There is no kernel: what is punted is counted and forgotten.
 struct VanishingHost {
+    static std::uint32_t punt_room() { return 2 * PuntBuffer::kVitalRoom; }
     static std::uint32_t punt(std::span<rte_mbuf*> packets) {
         rte_pktmbuf_free_bulk(packets.data(), static_cast<unsigned>(packets.size()));
         return static_cast<std::uint32_t>(packets.size());

@@ -31,6 +31,7 @@ constexpr std::uint32_t kHostFrames = 32;  // a loop: the kernel's frames wait f
 // Of a worker without a host thread.
 struct NoHost {
     static std::uint32_t punt(std::span<rte_mbuf*>) noexcept { return 0; }
+    static std::uint32_t punt_room() noexcept { return 0; }
 };
 
 }  // namespace

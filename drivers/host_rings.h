@@ -46,6 +46,8 @@ class HostRings {
         if (wake_ != nullptr && wake_->asleep()) wake_->wake();
         return taken;
     }
+    // How many it would take.
+    [[nodiscard]] std::uint32_t punt_room() const noexcept { return kFrames - held(*punted_); }
     // What has come down; mbuf->port is the index of the port to send it by, mbuf->hash.usr an OutgoingKind.
     [[nodiscard]] std::uint32_t take(std::span<rte_mbuf*> frames) noexcept { return get(*outgoing_, frames); }
 

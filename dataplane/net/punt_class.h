@@ -44,6 +44,12 @@ inline constexpr std::array kPuntClassNames = {
 
 inline constexpr std::size_t kPuntClasses = kPuntClassNames.size();
 
+// What a link lives by. The rest gives way to it where room is short.
+constexpr bool is_vital(PuntClass punt_class) noexcept {
+    using enum PuntClass;
+    return punt_class == talking || punt_class == neighbor || punt_class == bgp || punt_class == routing;
+}
+
 constexpr std::string_view name_of(PuntClass punt_class) noexcept {
     return kPuntClassNames[static_cast<std::size_t>(punt_class)];
 }

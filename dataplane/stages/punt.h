@@ -35,10 +35,15 @@ class PuntBuffer {
     }
     [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
 
+    // Room of the host's that only vital classes may take: junk within its limits may come in bursts that
+    // fill all the rest.
+    static constexpr std::uint32_t kVitalRoom = 128;
+
     // Gives the frames to `host` (HostRings, or the one of a replay); what it refuses is the drop punt_full.
     // Punted is counted here, when the host thread can have the frame.
     template <class Host>
     void flush(Host& host, WorkerCounters& counters) noexcept {
+        keep_room(host.punt_room(), counters);
         const std::uint32_t taken = host.punt(std::span(packets_.data(), count_));
         counters.punted.add(taken);
         for (std::uint32_t i = 0; i < taken; ++i)
@@ -51,6 +56,23 @@ class PuntBuffer {
     }
 
   private:
+    // Drops what is not vital and would take the last of the room; the others stay in order.
+    void keep_room(std::uint32_t room, WorkerCounters& counters) noexcept {
+        if (room >= kVitalRoom + count_) [[likely]]
+            return;
+        std::uint32_t kept = 0;
+        for (std::uint32_t i = 0; i < count_; ++i) {
+            if (!is_vital(classes_[i]) && room < kVitalRoom + kept + 1) {
+                counters.drop(DropReason::punt_full);
+                rte_pktmbuf_free(packets_[i]);
+                continue;
+            }
+            classes_[kept] = classes_[i];
+            packets_[kept++] = packets_[i];
+        }
+        count_ = kept;
+    }
+
     std::uint32_t count_ = 0;
     std::array<rte_mbuf*, kBurstSize> packets_;
     std::array<PuntClass, kBurstSize> classes_;

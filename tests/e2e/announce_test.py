@@ -99,7 +99,7 @@ def test_vips_have_routes(lab: Lab, announcing: Weir) -> None:
 def test_a_link_that_comes_back_takes_the_vips_over(lab: Lab, announcing: Weir) -> None:
     for vip in (VIP4, VIP6):
         lab.execute("client", "ip", "neighbor", "replace", vip, "dev", "eth0", "lladdr", FORGED_MAC, "nud", "stale")
-    for state, told in (("down", "the link is down"), ("up", "the link is up")):
+    for state, told in (("down", "interface edge is down"), ("up", "serves again")):
         lab.execute("weir", "ip", "link", "set", "edge", state)
         assert wait_until(lambda: told in announcing.log(), 5), announcing.log()
     assert wait_until(lambda: FORGED_MAC not in lab.execute("client", "ip", "neighbor"), 3), \

@@ -20,6 +20,7 @@ Config host_config() {
 struct TestHost {
     std::uint32_t room = ~0u;
     std::vector<Bytes> taken;
+    [[nodiscard]] std::uint32_t punt_room() const { return room; }
     std::uint32_t punt(std::span<rte_mbuf*> packets) {
         const auto count = std::min<std::size_t>(room, packets.size());
         for (rte_mbuf* packet : packets.first(count)) {
@@ -236,13 +237,27 @@ TEST_F(PuntTest, an_advertisement_of_a_neighbour_that_was_asked_has_a_class_of_i
 TEST_F(PuntTest, what_the_host_thread_does_not_take_is_dropped_and_counted) {
     std::vector<Bytes> frames;
     for (std::uint32_t n = 0; n < 100; ++n) frames.push_back(udp_frame(forged(n, 9, 99), n));
-    host_.room = 70;
+    host_.room = PuntBuffer::kVitalRoom + 70;
     const std::vector<Bytes> taken = run(frames);
     ASSERT_EQ(taken.size(), 70u);
     EXPECT_TRUE(std::equal(taken.begin(), taken.end(), frames.begin())) << "in order, unchanged";
     EXPECT_EQ(counters_->punted.value(), 70u);
     EXPECT_EQ(punted(PuntClass::udp), 70u);
     EXPECT_EQ(dropped(*counters_, DropReason::punt_full), 30u);
+}
+
+TEST_F(PuntTest, the_last_room_is_for_what_a_link_lives_by) {
+    const Bytes routing = tcp_frame(forged(1, 9, 179), kAck, 19);
+    std::vector<Bytes> frames;
+    for (std::uint32_t n = 0; n < 150; ++n) {
+        frames.push_back(udp_frame(forged(n, 9, 99), n));
+        frames.push_back(routing);
+    }
+    host_.room = PuntBuffer::kVitalRoom + 22;
+    run(frames);
+    EXPECT_EQ(punted(PuntClass::bgp), PuntBuffer::kVitalRoom + 11) << "all that there is room for";
+    EXPECT_EQ(punted(PuntClass::udp), 11u);
+    EXPECT_EQ(dropped(*counters_, DropReason::punt_full), 300u - PuntBuffer::kVitalRoom - 22);
 }
 
 TEST_F(PuntTest, verdicts_of_one_burst_do_not_mix) {

@@ -3,8 +3,8 @@
 // Theory of operation. The control thread stores a pointer to a new object; each worker latches the pointer
 // once per poll loop and, at the end of the loop, where it holds no pointer into the object, reports a
 // quiescent state to rte_rcu_qsbr. An old object is freed when every worker that was online at the exchange
-// has reported once since. A worker goes offline before it stops, or sleeps without watching a device, so that a sleeping worker delays
-// nobody.
+// has reported once since. A worker goes offline before it stops, or sleeps without watching a device, so
+// that a sleeping worker delays nobody.
 //
 // Who may call: Reader methods, the worker that owns the reader; Publisher methods, the control thread.
 // Memory order: publish() is a release store, latch() an acquire load, so a worker that sees the pointer sees

@@ -4,6 +4,7 @@
 // Every struct remembers the line it came from (`where`), so that later rules can name it.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <compare>
 #include <cstdint>
@@ -58,6 +59,7 @@ struct DataplaneConfig {
     std::uint64_t memory = 1ull << 30;  // bytes
     std::string hash_key_file;          // empty: the zero key
     std::uint64_t flows_per_worker = 1'048'576;
+    std::uint64_t sticky_clients_per_worker = 262'144;
     IdleMode idle = IdleMode::poll;
     KeyLines keys;
     bool operator==(const DataplaneConfig&) const = default;
@@ -101,17 +103,59 @@ struct RouteConfig {
 
 enum class SelectionHash : std::uint8_t { five_tuple, source_ip };
 
-// Parsed and kept from spine A on; probes are built in spine D.
+enum class ProbeProtocol : std::uint8_t { tcp, http, https, udp, grpc, icmp };
+inline constexpr std::array<std::string_view, 6> kProbeProtocolNames = {"tcp", "http", "https",
+                                                                        "udp", "grpc", "icmp"};
+constexpr std::string_view name_of(ProbeProtocol protocol) noexcept {
+    return kProbeProtocolNames[static_cast<std::size_t>(protocol)];
+}
+
+// Where a probe goes: to the backend's own address, or to the VIP as the traffic does, in the backend's mode.
+enum class ProbePath : std::uint8_t { direct, vip };
+
 struct HealthCheckConfig {
     SourceLine where;
-    std::string protocol;
-    std::optional<std::uint16_t> port;
-    std::string path = "/";
-    std::string matcher = "200-399";
+    ProbeProtocol protocol = ProbeProtocol::tcp;
+    ProbePath via = ProbePath::direct;
+    std::optional<std::uint16_t> port;  // absent: the backend's, else that of the first service of the pool
+    std::string path = "/";             // http, https
+    std::string host;                   // Host header and SNI; empty: the backend's address, no SNI
+    std::string method = "GET";         // http, https: GET or HEAD
+    std::string matcher = "200-399";    // http, https: status codes; grpc: status codes of the call
+    std::string body;                   // http, https: a text that the answer's body contains; empty: any
+    std::string send, expect;           // udp: payload, and what the answer begins with (empty: any answer)
+    std::string grpc_service;           // grpc.health.v1: HealthCheckRequest.service; empty: the server
+    bool verify = false;                // https: the certificate's chain and name
+    std::string ca_file;                // https with verify; empty: the system's
     Duration interval{5'000}, timeout{2'000};
     unsigned healthy_threshold = 3, unhealthy_threshold = 2;
+    bool passive = false;  // signs of trouble in the traffic bring the next probe forward
     KeyLines keys;
     bool operator==(const HealthCheckConfig&) const = default;
+};
+
+struct StickinessConfig {
+    SourceLine where;
+    Duration duration{600'000};
+    unsigned prefix_v4 = 32, prefix_v6 = 64;
+    KeyLines keys;
+    bool operator==(const StickinessConfig&) const = default;
+};
+
+// What becomes of the known flows of a backend that turns unhealthy.
+enum class UnhealthyFlows : std::uint8_t { rehash, keep, reset };
+inline constexpr std::array<std::string_view, 3> kUnhealthyFlowsNames = {"rehash", "keep", "reset"};
+
+// What a pool does with fewer healthy backends than its minimum.
+enum class BelowMinimum : std::uint8_t { fail_open, drop, withdraw };
+inline constexpr std::array<std::string_view, 3> kBelowMinimumNames = {"fail_open", "drop", "withdraw"};
+
+struct MinimumHealthyConfig {
+    SourceLine where;
+    unsigned count = 1, percentage = 0;  // both must be met; of the registered backends of weight > 0
+    BelowMinimum action = BelowMinimum::fail_open;
+    KeyLines keys;
+    bool operator==(const MinimumHealthyConfig&) const = default;
 };
 
 struct BackendConfig {
@@ -132,7 +176,14 @@ struct PoolConfig {
     SelectionHash hash = SelectionHash::five_tuple;
     std::optional<std::uint32_t> table_size;  // Maglev M; absent: 65,537, or the next prime >= 100 N
     std::optional<HealthCheckConfig> health_check;
+    std::optional<StickinessConfig> stickiness;
     Duration deregistration_delay{300'000};
+    bool connection_termination = false;  // flows that are left at the end of the delay are cut
+    Duration slow_start{0};
+    UnhealthyFlows unhealthy_flows = UnhealthyFlows::rehash;
+    Duration unhealthy_draining{0};  // with keep: how long; 0: as long as they last
+    MinimumHealthyConfig minimum_healthy;
+    bool cross_zone = true;
     std::optional<ForwardingMode> forwarding;  // overrides the service's
     SharedList<BackendConfig> backends;
     KeyLines keys;
@@ -166,6 +217,14 @@ struct MetricsConfig {
     bool operator==(const MetricsConfig&) const = default;
 };
 
+struct ControlConfig {
+    SourceLine where;
+    std::string socket = "/run/weir/control.sock";
+    std::string state_directory = "/var/lib/weir";  // the journal of run-time changes, the last health states
+    KeyLines keys;
+    bool operator==(const ControlConfig&) const = default;
+};
+
 struct Config {
     SourceLine where;  // line 1 of the file
     std::string file;
@@ -178,6 +237,7 @@ struct Config {
     std::vector<PoolConfig> pools;
     std::vector<ServiceConfig> services;
     std::optional<MetricsConfig> metrics;  // absent: the defaults, if that listener can be had
+    std::optional<ControlConfig> control;  // absent: the defaults, if they can be had
     KeyLines keys;
     bool operator==(const Config&) const = default;
 };

@@ -26,4 +26,8 @@ inline constexpr std::size_t kMaxPools = 65'535;
 inline constexpr Duration kMinProbeInterval{100}, kMaxProbeInterval{3'600'000}, kMinProbeTimeout{10};
 inline constexpr std::int64_t kMaxThreshold = 100;
 
+// Stickiness shorter than a second is none. ELB's slow start ends at 15 minutes.
+inline constexpr Duration kMinStickiness{1'000}, kMaxSlowStart{3'600'000};
+inline constexpr std::int64_t kMaxMinimumHealthy = 65'535;
+
 }  // namespace weir

@@ -22,6 +22,18 @@ std::string shown(IdleMode mode) { return mode == IdleMode::poll ? "poll" : "sle
 std::string shown(SelectionHash hash) {
     return hash == SelectionHash::five_tuple ? "five_tuple" : "source_ip";
 }
+std::string shown(ProbeProtocol protocol) { return std::string(name_of(protocol)); }
+std::string shown(ProbePath path) { return path == ProbePath::vip ? "vip" : "direct"; }
+std::string shown(UnhealthyFlows what) {
+    return std::string(kUnhealthyFlowsNames[static_cast<std::size_t>(what)]);
+}
+std::string shown(const MinimumHealthyConfig& minimum) {
+    return fmt::format("{} and {} %, else {}", minimum.count, minimum.percentage,
+                       kBelowMinimumNames[static_cast<std::size_t>(minimum.action)]);
+}
+std::string shown(const StickinessConfig& sticky) {
+    return fmt::format("{} by /{} and /{}", to_text(sticky.duration), sticky.prefix_v4, sticky.prefix_v6);
+}
 std::string shown(ForwardingMode mode) { return std::string(name_of(mode)); }
 std::string shown(Duration duration) { return to_text(duration); }
 std::string shown(const IpAddress& address) { return to_text(address); }
@@ -74,6 +86,8 @@ void diff_dataplane(const DataplaneConfig& before, const DataplaneConfig& after,
     compare(to, "dataplane.memory:", before.memory, after.memory);
     compare(to, "dataplane.hash_key_file:", before.hash_key_file, after.hash_key_file);
     compare(to, "dataplane.flows_per_worker:", before.flows_per_worker, after.flows_per_worker);
+    compare(to, "dataplane.sticky_clients_per_worker:", before.sticky_clients_per_worker,
+            after.sticky_clients_per_worker);
     compare(to, "dataplane.idle:", before.idle, after.idle);
 }
 
@@ -149,13 +163,36 @@ void diff_health_check(const std::string& pool, const std::optional<HealthCheckC
     if (!before || !after) return;
     const std::string what = pool + "health_check ";
     compare(to, what + "protocol", before->protocol, after->protocol);
+    compare(to, what + "via", before->via, after->via);
     compare(to, what + "port", before->port, after->port);
     compare(to, what + "path", before->path, after->path);
+    compare(to, what + "host", before->host, after->host);
+    compare(to, what + "method", before->method, after->method);
     compare(to, what + "matcher", before->matcher, after->matcher);
+    compare(to, what + "body", before->body, after->body);
+    compare(to, what + "service", before->grpc_service, after->grpc_service);
+    compare(to, what + "verify", before->verify, after->verify);
+    compare(to, what + "ca_file", before->ca_file, after->ca_file);
     compare(to, what + "interval", before->interval, after->interval);
     compare(to, what + "timeout", before->timeout, after->timeout);
     compare(to, what + "healthy_threshold", before->healthy_threshold, after->healthy_threshold);
     compare(to, what + "unhealthy_threshold", before->unhealthy_threshold, after->unhealthy_threshold);
+    compare(to, what + "passive", before->passive, after->passive);
+    // Payloads may hold any byte: not for a log.
+    if (before->send != after->send) to.push_back(what + "send changed");
+    if (before->expect != after->expect) to.push_back(what + "expect changed");
+}
+
+void diff_lifecycle(const std::string& what, const PoolConfig& before, const PoolConfig& after,
+                    Sentences& to) {
+    compare(to, what + "deregistration_delay", before.deregistration_delay, after.deregistration_delay);
+    compare(to, what + "connection_termination", before.connection_termination, after.connection_termination);
+    compare(to, what + "slow_start", before.slow_start, after.slow_start);
+    compare(to, what + "unhealthy_flows", before.unhealthy_flows, after.unhealthy_flows);
+    compare(to, what + "unhealthy_draining", before.unhealthy_draining, after.unhealthy_draining);
+    compare(to, what + "minimum_healthy", before.minimum_healthy, after.minimum_healthy);
+    compare(to, what + "cross_zone", before.cross_zone, after.cross_zone);
+    compare(to, what + "stickiness", before.stickiness, after.stickiness);
 }
 
 void diff_backend(const std::string& pool, const BackendConfig& before, const BackendConfig& after,
@@ -174,7 +211,7 @@ void diff_pool(const PoolConfig& before, const PoolConfig& after, Sentences& to)
     const std::string what = fmt::format("pool {}: ", after.name);
     compare(to, what + "hash", before.hash, after.hash);
     compare(to, what + "table_size", before.table_size, after.table_size);
-    compare(to, what + "deregistration_delay", before.deregistration_delay, after.deregistration_delay);
+    diff_lifecycle(what, before, after, to);
     compare(to, what + "forwarding", before.forwarding, after.forwarding);
     diff_health_check(what, before.health_check, after.health_check, to);
     match(
@@ -212,6 +249,16 @@ void diff_metrics(const std::optional<MetricsConfig>& before, const std::optiona
             new_metrics.full_detail);
 }
 
+void diff_control(const std::optional<ControlConfig>& before, const std::optional<ControlConfig>& after,
+                  ConfigDiff& diff) {
+    const ControlConfig defaults;
+    const ControlConfig& old_control = before ? *before : defaults;
+    const ControlConfig& new_control = after ? *after : defaults;
+    compare(diff.needs_restart, "control.socket:", old_control.socket, new_control.socket);
+    compare(diff.needs_restart, "control.state_directory:", old_control.state_directory,
+            new_control.state_directory);
+}
+
 }  // namespace
 
 ConfigDiff diff_config(const Config& old_config, const Config& new_config) {
@@ -220,6 +267,7 @@ ConfigDiff diff_config(const Config& old_config, const Config& new_config) {
     diff_dataplane(old_config.dataplane, new_config.dataplane, diff.needs_restart);
     diff_ports(old_config.ports, new_config.ports, diff.needs_restart);
     diff_metrics(old_config.metrics, new_config.metrics, diff);
+    diff_control(old_config.control, new_config.control, diff);
     compare(changes, "zone", old_config.zone, new_config.zone);
     diff_timeouts(old_config.timeouts, new_config.timeouts, changes);
     diff_neighbors(old_config, new_config, changes);

@@ -43,7 +43,7 @@ Config read_root(const libconfig::Setting& setting, const SourceText& source, co
     read_pools(root, config);
     read_services(root, config);
     read_metrics(root, config);
-    root.not_built("control", "remove it; weir is reloaded with SIGHUP so far");
+    read_control(root, config);
     config.keys = root.key_lines();
     root.finish();
     return config;

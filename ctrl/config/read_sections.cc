@@ -1,7 +1,8 @@
-// dataplane, timeouts, metrics, ports, neighbors, routes. Pools and services: read_pools.cc.
+// dataplane, timeouts, metrics, control, ports, neighbors, routes. Pools and services: read_pools.cc.
 #include "ctrl/config/read_sections.h"
 
 #include <fmt/format.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cctype>
@@ -80,6 +81,8 @@ void read_dataplane(GroupReader& root, const std::string& folder, Config& config
             "hash_key_file", [&](std::string_view text) { return hash_key_path(text, folder); },
             dataplane.hash_key_file);
         group.read("flows_per_worker", {kMinFlowsPerWorker, kMaxFlowsPerWorker}, dataplane.flows_per_worker);
+        group.read("sticky_clients_per_worker", {kMinFlowsPerWorker, kMaxFlowsPerWorker},
+                   dataplane.sticky_clients_per_worker);
         group.read("idle", {{"poll", IdleMode::poll}, {"sleep", IdleMode::sleep}}, dataplane.idle);
         dataplane.keys = group.key_lines();
     });
@@ -111,7 +114,30 @@ Result<std::string> listen_address(std::string_view text) {
     return std::string(text);
 }
 
+Result<std::string> absolute_path(std::string_view text) {
+    if (text.starts_with('/')) return std::string(text);
+    return operator_error(fmt::format("is {}; allowed: an absolute path", in_quotes(text)));
+}
+
+Result<std::string> socket_path(std::string_view text) {
+    constexpr std::size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
+    if (text.size() > kLongest)
+        return operator_error(
+            fmt::format("has {} bytes; allowed: at most {} (unix(7))", text.size(), kLongest));
+    return absolute_path(text);
+}
+
 }  // namespace
+
+void read_control(GroupReader& root, Config& config) {
+    root.group("control", [&](GroupReader& group) {
+        ControlConfig& control = config.control.emplace();
+        control.where = group.where();
+        group.read_text("socket", socket_path, control.socket);
+        group.read_text("state_directory", absolute_path, control.state_directory);
+        control.keys = group.key_lines();
+    });
+}
 
 void read_metrics(GroupReader& root, Config& config) {
     root.group("metrics", [&](GroupReader& group) {

@@ -13,11 +13,15 @@ namespace weir {
 void read_dataplane(GroupReader& root, const std::string& folder, Config& config);
 void read_timeouts(GroupReader& root, Config& config);
 void read_metrics(GroupReader& root, Config& config);
+void read_control(GroupReader& root, Config& config);
 void read_ports(GroupReader& root, Config& config);
 void read_neighbors(GroupReader& root, Config& config);
 void read_routes(GroupReader& root, Config& config);
 void read_pools(GroupReader& root, Config& config);
 void read_services(GroupReader& root, Config& config);
+
+// The group of one pool.
+void read_health_check(GroupReader& group, HealthCheckConfig& check);
 
 // A name that check_name takes; a wrong one is reported and kept, so that what refers to it is still found.
 void read_name(GroupReader& group, const char* key, std::string& target);

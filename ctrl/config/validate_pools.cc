@@ -89,6 +89,64 @@ void check_members(CheckContext& check, const PoolConfig& pool) {
     }
 }
 
+// What this version reads and has not built.
+void refuse_unbuilt_lifecycle(CheckContext& check, const PoolConfig& pool) {
+    const auto refuse = [&](bool used, const char* key, const char* allowed) {
+        if (used)
+            check.error(pool, key,
+                        fmt::format("{}: {} is not built yet; allowed: {}", name_of(pool), key, allowed));
+    };
+    refuse(pool.stickiness.has_value(), "stickiness",
+           "none, or hash = \"source_ip\" for stateless stickiness");
+    refuse(pool.minimum_healthy != MinimumHealthyConfig{}, "minimum_healthy", "none");
+    refuse(pool.connection_termination, "connection_termination", "false");
+    refuse(pool.slow_start != Duration(0), "slow_start", "\"0s\"");
+    refuse(pool.unhealthy_flows != UnhealthyFlows::rehash, "unhealthy_flows", "\"rehash\"");
+    refuse(!pool.cross_zone, "cross_zone", "true");
+    if (pool.health_check)
+        check.warning(*pool.health_check, "",
+                      fmt::format("{}: health_check: probes are not built yet; its backends "
+                                  "show as unavailable and get traffic",
+                                  name_of(pool)));
+}
+
+// Whether what is said of health and zones can mean anything.
+void check_lifecycle(CheckContext& check, const PoolConfig& pool) {
+    const MinimumHealthyConfig& minimum = pool.minimum_healthy;
+    if (minimum.count > pool.backends.size() && !pool.backends.empty() && minimum.count > 1)
+        check.warning(
+            minimum, "count",
+            fmt::format("{}: minimum_healthy.count {} is more than its {} backends: it is below its "
+                        "minimum whatever their health",
+                        name_of(pool), minimum.count, pool.backends.size()));
+    if (!pool.cross_zone && check.config.zone.empty())
+        check.error(
+            pool, "cross_zone",
+            fmt::format("{}: cross_zone = false, but weir does not know its own zone; set zone = \"...\" "
+                        "at the top of the file",
+                        name_of(pool)));
+    const bool no_member_near =
+        std::none_of(pool.backends.begin(), pool.backends.end(),
+                     [&](const BackendConfig& backend) { return backend.zone == check.config.zone; });
+    if (!pool.cross_zone && !check.config.zone.empty() && !pool.backends.empty() && no_member_near)
+        check.warning(
+            pool, "cross_zone",
+            fmt::format("{}: cross_zone = false, but no backend is in weir's zone {}; those of other "
+                        "zones get the traffic",
+                        name_of(pool), in_quotes(check.config.zone)));
+    if (!pool.health_check && (minimum.action != BelowMinimum::fail_open || pool.slow_start != Duration(0)))
+        check.warning(pool, "health_check",
+                      fmt::format("{}: has no health_check, so minimum_healthy and slow_start act on "
+                                  "registration alone",
+                                  name_of(pool)));
+    if (pool.stickiness && pool.hash == SelectionHash::source_ip)
+        check.warning(
+            *pool.stickiness, "",
+            fmt::format("{}: hash = \"source_ip\" beside stickiness: stickiness chooses by the client's "
+                        "prefix already",
+                        name_of(pool)));
+}
+
 }  // namespace
 
 void check_pools(CheckContext& check) {
@@ -107,11 +165,8 @@ void check_pools(CheckContext& check) {
         if (!used.contains(pool.name))
             check.warning(pool, "name",
                           fmt::format("{}: no service uses it; its backends are unused", name_of(pool)));
-        if (pool.health_check)
-            check.warning(*pool.health_check, "",
-                          fmt::format("{}: health_check: probes are not built yet; its backends "
-                                      "show as unavailable and get traffic",
-                                      name_of(pool)));
+        refuse_unbuilt_lifecycle(check, pool);
+        check_lifecycle(check, pool);
     }
     if (backends > kMaxBackends)
         check.error(config, "pools",

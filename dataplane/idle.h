@@ -45,6 +45,8 @@ class Idle {
 
     // Any thread.
     void wake() noexcept { wait_.wake(); }
+    // What wake() wakes.
+    [[nodiscard]] RxWait& sleeper() noexcept { return wait_; }
 
   private:
     static constexpr std::uint64_t kNsPerBucket = 15'625;  // 64 a millisecond

@@ -49,6 +49,12 @@ SelectionInput selection_input(const PoolConfig& pool) {
     return pool.hash == SelectionHash::source_ip ? SelectionInput::source_ip : SelectionInput::five_tuple;
 }
 
+StickyRule sticky_rule(const PoolConfig& pool) {
+    if (!pool.stickiness) return {};
+    return StickyRule::of(to_ticks(pool.stickiness->duration), pool.stickiness->prefix_v4,
+                          pool.stickiness->prefix_v6);
+}
+
 // One compilation: the stages in order are in compile().
 class Compiler {
   public:
@@ -232,8 +238,9 @@ void Compiler::make_table(const PoolConfig& config, PoolId id, CompiledPool next
     CompiledPool& old = world_.pools[index(id)];
     const std::shared_ptr<const PoolTable> old_table = world_.tables[index(id)];
     const bool reuse_maglev = old_table != nullptr && same_selection(old, next);
-    const bool reuse_table =
-        reuse_maglev && same_ids(old, next) && old_table->input == selection_input(config);
+    const bool reuse_table = reuse_maglev && same_ids(old, next) &&
+                             old_table->input == selection_input(config) &&
+                             old_table->sticky == sticky_rule(config);
     next.ids = std::move(old.ids);
     next.checksum = old.checksum;
     old = std::move(next);
@@ -241,6 +248,7 @@ void Compiler::make_table(const PoolConfig& config, PoolId id, CompiledPool next
     auto table = std::make_shared<PoolTable>();
     table->id = id;
     table->input = selection_input(config);
+    table->sticky = sticky_rule(config);
     for (const CompiledPool::Member& member : old.members) table->members.push_back(member.id);
     if (reuse_maglev) {
         table->maglev = old_table->maglev;

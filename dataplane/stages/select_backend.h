@@ -14,11 +14,15 @@
 // backend is honoured if its record belongs to the service's present pool and is not absent. An entry that is
 // not honoured is bound to a new choice at once (a dead backend gets not one packet more, UDP included). A
 // full table changes no verdict: the packet is forwarded by its hash and counted.
+//
+// In a sticky pool the owner of the client chooses (sticky.h): what misses there may leave for that worker's
+// ring (burst.handed_over).
 #pragma once
 
 #include "dataplane/burst.h"
 #include "dataplane/packet.h"
 #include "dataplane/stages/flow_of.h"
+#include "dataplane/stages/sticky.h"
 #include "dataplane/state/flow_state.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/state/worker_counters.h"
@@ -32,6 +36,7 @@ struct SelectionContext {
     FlowTable& flows;
     WorkerCounters& counters;
     Tick now;
+    StickyPart& sticky;
 };
 
 // An entry has left a flow table (evicted, expired, rebound): its service and backend have one active flow
@@ -58,12 +63,19 @@ inline void count_new_flow(WorkerCounters& counters, ServiceId service, BackendI
     counters.backends[index(backend)].new_flows.add(1);
 }
 
+// Where a new flow goes: as it is pinned, else as the pool's table says; or kNoBackend.
+inline BackendId choice_for(const Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
+                            const ServiceRecord& service, std::uint64_t hash) noexcept {
+    if (burst.pinned.has(i) && honoured(world, service, burst.pin[i]) != nullptr) return burst.pin[i];
+    return choose_backend(*service.table, hash);
+}
+
 // A flow that the table does not know, or whose entry is not honoured (`stale`): the choice of the pool's
 // table, or kNoBackend. `hash` is the selection's.
 inline BackendId select_new(const Burst& burst, std::uint32_t i, const SelectionContext& context,
-                            const PoolTable& pool, std::uint64_t hash, FlowRef stale) noexcept {
+                            const ServiceRecord& record, std::uint64_t hash, FlowRef stale) noexcept {
     const ServiceId service = burst.service[i];
-    const BackendId chosen = choose_backend(pool, hash);
+    const BackendId chosen = choice_for(burst, i, context.world, record, hash);
     if (stale) {
         count_flow_end(context.counters, service, stale.backend());
         context.flows.erase(stale);
@@ -95,11 +107,11 @@ inline BackendId select_new(const Burst& burst, std::uint32_t i, const Selection
 
 inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
                                        const ForwardingSnapshot& world) noexcept {
-    const SelectionInput input = world.service_records[index(burst.service[i])].table->input;
+    const PoolTable& pool = *world.service_records[index(burst.service[i])].table;
     const std::uint8_t* ip = l3_bytes(burst.packet[i]).data;
     const HashKey& key = world.selection_key;
-    if (burst.family[i] == Family::v4) return selection_hash<V4>(key, flow_of<V4>(burst, i, ip).key(), input);
-    return selection_hash<V6>(key, flow_of<V6>(burst, i, ip).key(), input);
+    if (burst.family[i] == Family::v4) return selection_hash<V4>(key, flow_of<V4>(burst, i, ip).key(), pool);
+    return selection_hash<V6>(key, flow_of<V6>(burst, i, ip).key(), pool);
 }
 
 // Why a packet cannot go to its backend.
@@ -134,7 +146,7 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
     if (hash == 0) [[unlikely]]
         hash = selection_hash_of(burst, i, context.world);
-    const BackendId backend = select_new(burst, i, context, *service.table, hash, stale);
+    const BackendId backend = select_new(burst, i, context, service, hash, stale);
     if (backend == kNoBackend) [[unlikely]]
         return burst.drop(i, DropReason::no_backend);
     send_to(burst, i, context, context.world.view_of(service)[backend], backend);
@@ -145,7 +157,7 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 [[gnu::noinline]] inline void send_unremembered(Burst& burst, std::uint32_t i,
                                                 const SelectionContext& context) noexcept {
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
-    const BackendId backend = choose_backend(*service.table, burst.selection[i]);
+    const BackendId backend = choice_for(burst, i, context.world, service, burst.selection[i]);
     if (backend == kNoBackend) [[unlikely]]
         return burst.drop(i, DropReason::no_backend);
     count_new_flow(context.counters, burst.service[i], backend);
@@ -153,20 +165,22 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     send_to(burst, i, context, context.world.view_of(service)[backend], backend);
 }
 
-// A SYN on a flow that had ended counts as a new flow, and goes elsewhere if its backend gets no new ones any
-// more.
-[[gnu::noinline]] inline void send_reopened(Burst& burst, std::uint32_t i, const SelectionContext& context,
+// A SYN on a flow that had ended counts as a new flow. False: it has to be balanced anew, because its backend
+// gets no new ones any more, or because its client's owner has to know.
+[[gnu::noinline]] inline bool send_reopened(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                             const BackendRecord& record, FlowRef entry) noexcept {
-    if (record.state == TrafficState::draining) return send_new(burst, i, context, entry, 0);
+    const PoolTable& pool = *context.world.service_records[index(burst.service[i])].table;
+    if (record.state == TrafficState::draining || pool.sticky.is_on()) return false;
     const BackendId backend = entry.backend();
     count_new_flow(context.counters, burst.service[i], backend);
     const FlowState state = next_flow_state(entry.state(), burst.event[i]);
     FlowTable::touch(entry, state, context.now, context.world.timeouts[state]);
     send_to(burst, i, context, record, backend);
+    return true;
 }
 
 // A packet whose flow has an entry stays where that says. False, and nothing is done, if the entry is not
-// honoured.
+// honoured, or does not count for a SYN.
 [[gnu::always_inline]] inline bool send_known(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                               FlowRef entry) noexcept {
     const BackendId backend = entry.backend();
@@ -176,14 +190,32 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
         return false;
     const FlowState before = entry.state();
     const FlowEvent event = burst.event[i];
-    if (reopens_flow(before, event)) [[unlikely]] {
-        send_reopened(burst, i, context, *record, entry);
-        return true;
-    }
+    if (reopens_flow(before, event)) [[unlikely]]
+        return send_reopened(burst, i, context, *record, entry);
     const FlowState state = next_flow_state(before, event);
     FlowTable::touch(entry, state, context.now, context.world.timeouts[state]);
     send_to(burst, i, context, *record, backend);
     return true;
+}
+
+// True: the packet waits to be handed over to its client's owner.
+inline bool asks_owner(Burst& burst, std::uint32_t i, const SelectionContext& context) noexcept {
+    const PoolTable& pool = *context.world.service_records[index(burst.service[i])].table;
+    if (!pool.sticky.is_on() || burst.pinned.has(i)) [[likely]]
+        return false;
+    return context.sticky.ask(burst, i, context.world, context.now);
+}
+
+// What cannot be handed over goes by hash.
+[[gnu::noinline]] inline void ask_owners(Burst& burst, const SelectionContext& context) noexcept {
+    context.sticky.hand_over(burst);
+    burst.asked.for_each([&](std::uint32_t i) {
+        if (burst.handed_over.has(i)) return;
+        burst.pin_to(i, kNoBackend);
+        const FlowRef entry = context.flows.find(burst.hash[i], burst.service[i], context.now);
+        if (!entry || !send_known(burst, i, context, entry))
+            send_new(burst, i, context, entry, burst.selection[i]);
+    });
 }
 
 // Packets of one service that follow each other are counted at once.
@@ -225,7 +257,8 @@ inline void count_for_services(const Burst& burst, WorkerCounters& counters) noe
 }  // namespace detail
 
 inline void select_backend(Burst& burst, const SelectionContext& context) noexcept {
-    detail::count_for_services(burst, context.counters);
+    if (!burst.came_by_ring) [[likely]]
+        detail::count_for_services(burst, context.counters);
     const SelectionContext fixed = context;  // nothing that is stored below can change it
     for (const std::uint32_t i : burst.flows) {
         const FlowRef entry =
@@ -235,16 +268,22 @@ inline void select_backend(Burst& burst, const SelectionContext& context) noexce
     }
     for (const std::uint32_t i : burst.missed) {
         const FlowRef entry = context.flows.find(burst.hash[i], burst.service[i], context.now);
-        if (!entry || !detail::send_known(burst, i, context, entry))
+        if (entry && detail::send_known(burst, i, context, entry)) continue;
+        if (!detail::asks_owner(burst, i, context))
             detail::send_new(burst, i, context, entry, burst.selection[i]);
     }
     for (const std::uint32_t i : burst.turned_away) {
         const FlowRef entry = context.flows.find(burst.hash[i], burst.service[i], context.now);
+        if (entry && detail::send_known(burst, i, context, entry)) [[unlikely]]
+            continue;
+        if (detail::asks_owner(burst, i, context)) continue;
         if (!entry) [[likely]]
             detail::send_unremembered(burst, i, context);
-        else if (!detail::send_known(burst, i, context, entry))
+        else
             detail::send_new(burst, i, context, entry, burst.selection[i]);
     }
+    if (!burst.asked.empty()) [[unlikely]]
+        detail::ask_owners(burst, context);
 }
 
 }  // namespace weir

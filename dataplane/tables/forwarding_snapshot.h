@@ -18,6 +18,7 @@
 #include "dataplane/tables/backend_table.h"
 #include "dataplane/tables/maglev_table.h"
 #include "dataplane/tables/service_table.h"
+#include "dataplane/tables/sticky_rule.h"
 
 namespace weir {
 
@@ -30,6 +31,7 @@ struct PoolTable {
     SelectionInput input;
     MaglevTable maglev;              // -> index into members
     std::vector<BackendId> members;  // sorted by backend name
+    StickyRule sticky;               // if on, the hash is over the client's prefix, whatever `input` says
 };
 
 struct ServiceRecord {

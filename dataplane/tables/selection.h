@@ -18,6 +18,24 @@ template <class Family>
     return keyed_hash(key, client);
 }
 
+// Under the cluster's key, over the client's prefix alone.
+template <class Family>
+[[nodiscard]] std::uint64_t prefix_hash(const HashKey& key, const StickyRule& rule,
+                                        const typename Family::Address& source) noexcept {
+    typename Family::Key client{};
+    client.source = rule.prefix_of(source);
+    return keyed_hash(key, client);
+}
+
+// Over what the pool chooses by.
+template <class Family>
+[[nodiscard]] std::uint64_t selection_hash(const HashKey& key, const typename Family::Key& flow,
+                                           const PoolTable& pool) noexcept {
+    if (pool.sticky.is_on()) [[unlikely]]
+        return prefix_hash<Family>(key, pool.sticky, flow.source);
+    return selection_hash<Family>(key, flow, pool.input);
+}
+
 // kNoBackend if none may get new flows.
 [[nodiscard]] inline BackendId choose_backend(const PoolTable& pool, std::uint64_t selection_hash) noexcept {
     const std::uint32_t member = pool.maglev.lookup(selection_hash);

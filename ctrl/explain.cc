@@ -33,9 +33,14 @@ typename Family::Key key_of(const FlowQuestion& question) {
 }
 
 std::uint64_t hash_of(const ForwardingSnapshot& snapshot, const FlowQuestion& question,
-                      SelectionInput input) {
-    return question.vip.is_v4() ? selection_hash<V4>(snapshot.selection_key, key_of<V4>(question), input)
-                                : selection_hash<V6>(snapshot.selection_key, key_of<V6>(question), input);
+                      const PoolTable& pool) {
+    return question.vip.is_v4() ? selection_hash<V4>(snapshot.selection_key, key_of<V4>(question), pool)
+                                : selection_hash<V6>(snapshot.selection_key, key_of<V6>(question), pool);
+}
+
+std::string_view hashed_by(const PoolTable& pool) {
+    if (pool.sticky.is_on()) return "client_prefix";
+    return pool.input == SelectionInput::five_tuple ? "five_tuple" : "source_ip";
 }
 
 const ServiceConfig& service_config(const OfflineWorld& world, ServiceId id) {
@@ -48,7 +53,7 @@ void explain_backend(const OfflineWorld& world, const ServiceRecord& service, Ba
     const IdRegistry::Pool& pool = *world.ids.find_pool(answer.pool);
     const auto backend =
         std::find_if(pool.backends.begin(), pool.backends.end(), [&](const auto& b) { return b.id == id; });
-    const BackendRecord& record = world.snapshot->backends[static_cast<std::size_t>(service.mode)][id];
+    const BackendRecord& record = world.snapshot().backends[static_cast<std::size_t>(service.mode)][id];
     answer.backend = backend->name;
     answer.backend_address = to_text(backend->address);
     answer.mode = name_of(record.mode);
@@ -63,8 +68,8 @@ void explain_backend(const OfflineWorld& world, const ServiceRecord& service, Ba
 
 // The port that has the address for its own, if its host interface has the kernel behind it.
 std::string port_of_kernel(const OfflineWorld& world, const IpAddress& address) {
-    for (std::size_t i = 0; i < world.snapshot->ports.size(); ++i) {
-        const PortRecord& port = world.snapshot->ports[i];
+    for (std::size_t i = 0; i < world.snapshot().ports.size(); ++i) {
+        const PortRecord& port = world.snapshot().ports[i];
         if (port.has_host && std::ranges::find(port.addresses, address) != port.addresses.end())
             return world.config.ports[i].name;
     }
@@ -88,7 +93,7 @@ bool has_martian_source(const FlowQuestion& question) {
 }  // namespace
 
 FlowExplanation explain_flow(const OfflineWorld& world, const FlowQuestion& question) {
-    const ForwardingSnapshot& snapshot = *world.snapshot;
+    const ForwardingSnapshot& snapshot = world.snapshot();
     FlowExplanation answer;
     if (has_martian_source(question)) {
         answer.dropped = name_of(DropReason::ip_martian_source);
@@ -108,8 +113,8 @@ FlowExplanation explain_flow(const OfflineWorld& world, const FlowQuestion& ques
     const PoolTable& pool = *service.table;
     answer.service = service_config(world, id).name;
     answer.pool = service_config(world, id).pool;
-    answer.hashed = pool.input == SelectionInput::five_tuple ? "five_tuple" : "source_ip";
-    answer.hash = hash_of(snapshot, question, pool.input);
+    answer.hashed = hashed_by(pool);
+    answer.hash = hash_of(snapshot, question, pool);
     answer.slots = static_cast<std::uint32_t>(pool.maglev.slots().size());
     const std::uint32_t member = pool.maglev.lookup(answer.hash);
     if (member == MaglevTable::kNoMember) {

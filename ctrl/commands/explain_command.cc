@@ -100,6 +100,11 @@ int explain_command(const ExplainRequest& request) {
         fmt::print(stderr, "weir explain: {}\n", question.error().message);
         return 1;
     }
+    for (const std::string& down : request.down) {
+        if (down.find('@') == std::string::npos) continue;
+        fmt::print(stderr, "weir explain: --down {}: times are for replay; write POOL/NAME\n", down);
+        return 1;
+    }
     const auto world = make_offline_world(request.config_file, request.down);
     if (!world) {
         fmt::print(stderr, "{}\n", world.error().message);

@@ -96,8 +96,6 @@ void refuse_unbuilt_lifecycle(CheckContext& check, const PoolConfig& pool) {
             check.error(pool, key,
                         fmt::format("{}: {} is not built yet; allowed: {}", name_of(pool), key, allowed));
     };
-    refuse(pool.stickiness.has_value(), "stickiness",
-           "none, or hash = \"source_ip\" for stateless stickiness");
     refuse(pool.minimum_healthy != MinimumHealthyConfig{}, "minimum_healthy", "none");
     refuse(pool.connection_termination, "connection_termination", "false");
     refuse(pool.slow_start != Duration(0), "slow_start", "\"0s\"");

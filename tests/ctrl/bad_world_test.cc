@@ -61,7 +61,6 @@ const std::vector<BadLine> kBadLines = {
      5,
      in_pool("forwarding = \"gre\";"),
      {"pool \"web\"", "\"gre\" is not built yet", "\"dsr\", \"ipip\", \"gue\""}},
-    {"stickiness", 5, in_pool("stickiness = { type = \"source_ip\"; };"), {"stickiness is not built yet"}},
     {"minimum_healthy",
      5,
      in_pool("minimum_healthy = { count = 1; };"),

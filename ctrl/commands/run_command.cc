@@ -205,6 +205,7 @@ class RunningWeir {
         input->ports = ports_;
         input->workers.assign(appliance_->counters().begin(), appliance_->counters().end());
         input->flow_capacity.assign(appliance_->counters().size(), appliance_->flow_capacity());
+        input->sticky_capacity.assign(appliance_->counters().size(), appliance_->sticky_capacity());
         input->tsc_hz = static_cast<double>(rte_get_tsc_hz());
         input->publish_durations = world.publish_durations();
         if (follower_) input->kernel = follower_->stats();

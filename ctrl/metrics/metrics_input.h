@@ -80,6 +80,7 @@ struct MetricsInput {
     std::vector<PortStatistics> ports;
     std::vector<const WorkerCounters*> workers;  // outlive the exporter
     std::vector<std::uint64_t> flow_capacity;    // by worker
+    std::vector<std::uint64_t> sticky_capacity;  // by worker
     double tsc_hz = 1;
     DurationHistogram publish_durations;
     std::optional<KernelStats> kernel;  // absent: no port has a host interface

@@ -69,8 +69,8 @@ ProbeSpec make_probe_spec(const HealthCheckConfig& check, const IpAddress& addre
 std::string to_text(const ProbeSpec& spec) {
     const std::string address = to_text(spec.destination());
     if (spec.protocol == ProbeProtocol::icmp) return fmt::format("icmp {}", address);
-    return fmt::format(spec.destination().is_v4() ? "{} {}:{}" : "{} [{}]:{}", name_of(spec.protocol),
-                       address, spec.port);
+    const std::string host = spec.destination().is_v4() ? address : fmt::format("[{}]", address);
+    return fmt::format("{} {}:{}", name_of(spec.protocol), host, spec.port);
 }
 
 std::uint64_t hash_of(const ProbeSpec& spec) {

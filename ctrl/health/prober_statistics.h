@@ -23,8 +23,12 @@ struct ProberStatistics {
     };
     std::map<std::string, Owner, std::less<>> owners;  // a probe that several share counts for each
 
-    std::uint64_t probes = 0;    // begun
-    std::uint64_t late = 0;      // of them, over 50 ms after their time
+    std::uint64_t probes = 0;  // begun
+    std::uint64_t late = 0;    // of them, over 50 ms after their time
+    // Of them, not sent for want of something of this machine's (descriptors, memory, the source address):
+    // they have no verdict and call nobody. Why, of the last one.
+    std::uint64_t unsent = 0;
+    std::string unsent_why;
     DurationHistogram lateness;  // of each beginning
     // How much longer than configured the intervals are, over the last ten seconds or so: 1 unless there is
     // more to probe than the core, or the limit of descriptors, can bear.

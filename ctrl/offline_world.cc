@@ -92,10 +92,10 @@ Result<std::unique_ptr<OfflineWorld>> make_offline_world(const std::string& conf
     auto dead = find_backends(world->ids, down);
     if (!dead) return tl::make_unexpected(dead.error());
     world->down = std::move(*dead);
-    Eligibility eligible;
-    for (const BackendId id : world->down) eligible.set(id, false);
+    TrafficPlan traffic;
+    for (const BackendId id : world->down) traffic.set(id, false);
     world->snapshot = compile_snapshot(
-        {.delta = delta, .ids = world->ids, .ports = ports, .eligible = eligible}, world->compiled);
+        {.delta = delta, .ids = world->ids, .ports = ports, .traffic = traffic}, world->compiled);
     note_next_hops(*world);
     return world;
 }

@@ -19,6 +19,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kTick{10};
 // Devices may answer through an admin queue, slowly: once a second, never from a scrape.
 constexpr milliseconds kStatisticsPeriod{1000};
+// Results that come together change the tables once.
+constexpr milliseconds kResultsTogether{2};
+constexpr std::chrono::seconds kSavePeriod{30};
 
 PortStatistics statistics_of(const Port& port, const PortKeeper& keeper, const HostThread& host) {
     PortStatistics statistics;
@@ -49,10 +52,12 @@ void block_signals(bool blocked) {
     pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &answered, nullptr);
 }
 
-RunningWeir::RunningWeir(std::string file, std::unique_ptr<Appliance> appliance, Notify notify)
+RunningWeir::RunningWeir(std::string file, std::unique_ptr<Appliance> appliance,
+                         std::unique_ptr<HealthMonitor> monitor, Notify notify)
     : notify_(std::move(notify)),
       appliance_(std::move(appliance)),
-      reloader_(appliance_->world(), std::move(file)) {
+      reloader_(appliance_->world(), std::move(file)),
+      monitor_(std::move(monitor)) {
     reloader_.started();
     ports_.resize(appliance_->ports().size());
     read_ports();
@@ -88,12 +93,14 @@ void RunningWeir::run() {
     PortKeeper& ports = appliance_->port_keeper();
     if (ports.fd() >= 0) loop_.on_readable(ports.fd(), [this] { keep_ports(); });
     loop_.every(kStatisticsPeriod, [this] { read_statistics(); });
+    watch_health();
     sd_notify(0, "READY=1");
     notify_(Severity::info, fmt::format("{} is running: {} worker(s), {} port(s)", version_text(),
                                         appliance_->counters().size(), ports_.size()));
     block_signals(false);
     loop_.run();
     block_signals(true);
+    save_health();
     sd_notify(0, "STOPPING=1");
     notify_(Severity::info, "stopping");
 }
@@ -108,8 +115,36 @@ void RunningWeir::reload() {
     publish_metrics();
 }
 
+void RunningWeir::watch_health() {
+    monitor_->on_news([this] {
+        if (std::exchange(flush_is_due_, true)) return;
+        loop_.after(kResultsTogether, [this] {
+            flush_is_due_ = false;
+            monitor_->flush(appliance_->world());
+        });
+    });
+    monitor_->start(probes_);
+}
+
+// What has changed in the monitor reaches the announcements.
+void RunningWeir::follow_health() {
+    if (std::exchange(followed_health_, monitor_->version()) == monitor_->version()) return;
+    presence_->hide(monitor_->withdrawn_vips(*appliance_->world().config()));
+}
+
+void RunningWeir::save_health() {
+    saved_at_ = std::chrono::steady_clock::now();
+    const auto stored =
+        store_saved_health(saved_health_file(*appliance_->world().config()), monitor_->save());
+    if (!stored && !std::exchange(cannot_save_, true))
+        notify_(Severity::warning, fmt::format("{}; a restart will begin without knowing who was healthy",
+                                               stored.error().message));
+}
+
 void RunningWeir::tick() {
     appliance_->world().tick();
+    monitor_->tick(appliance_->world());
+    follow_health();
     presence_->tick(appliance_->world(), std::chrono::steady_clock::now());
     Eal::manage_timers();
     keep_ports();
@@ -141,6 +176,7 @@ void RunningWeir::read_statistics() {
     for (std::size_t i = 0; i < ports_.size(); ++i) tell_of_port(i);
     if (follower_) follower_->each_second();
     publish_metrics();
+    if (std::chrono::steady_clock::now() - saved_at_ >= kSavePeriod) save_health();
 }
 
 void RunningWeir::read_ports() {
@@ -169,6 +205,7 @@ void RunningWeir::publish_metrics() {
     input->flow_capacity.assign(appliance_->counters().size(), appliance_->flow_capacity());
     input->tsc_hz = static_cast<double>(rte_get_tsc_hz());
     input->publish_durations = world.publish_durations();
+    input->health = make_health_metrics(*labels_, *monitor_, prober_.statistics());
     if (follower_) input->kernel = follower_->stats();
     exporter_->update(std::move(input));
 }

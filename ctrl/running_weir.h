@@ -3,6 +3,8 @@
 // start -> listen -> announce -> run. The main thread, which must be the one that started the appliance.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +13,9 @@
 #include "ctrl/announce/vip_presence.h"
 #include "ctrl/appliance.h"
 #include "ctrl/control_loop.h"
+#include "ctrl/health/monitor.h"
+#include "ctrl/health/probe_source.h"
+#include "ctrl/health/prober.h"
 #include "ctrl/kernel/follow_kernel.h"
 #include "ctrl/metrics/metrics_input.h"
 #include "ctrl/metrics/prometheus_exporter.h"
@@ -22,8 +27,10 @@ namespace weir {
 
 class RunningWeir {
   public:
-    // `file`: the configuration's, read again at each reload.
-    RunningWeir(std::string file, std::unique_ptr<Appliance> appliance, Notify notify);
+    // `file`: the configuration's, read again at each reload. `monitor` has followed the appliance's World
+    // from the beginning.
+    RunningWeir(std::string file, std::unique_ptr<Appliance> appliance,
+                std::unique_ptr<HealthMonitor> monitor, Notify notify);
 
     Result<void> listen(const MetricsConfig& metrics);
     // From here on the network hears of the VIPs.
@@ -37,6 +44,10 @@ class RunningWeir {
     void keep_ports();
     // Of its link, its MAC and its MTU: to the kernel, the network and the metrics.
     void tell_of_port(std::size_t i);
+    // Probes from here on.
+    void watch_health();
+    void follow_health();
+    void save_health();
     void read_statistics();
     void read_ports();
     void publish_metrics();
@@ -45,10 +56,17 @@ class RunningWeir {
     std::unique_ptr<Appliance> appliance_;
     Reloader reloader_;
     ControlLoop loop_;
+    Prober prober_{loop_};
+    ProberSource probes_{prober_};
+    std::unique_ptr<HealthMonitor> monitor_;
+    std::uint64_t followed_health_ = 0;  // version of the monitor
+    bool flush_is_due_ = false;
+    bool cannot_save_ = false;  // and has said so
     std::optional<KernelFollower> follower_;
     std::vector<PortStatistics> ports_;
     std::optional<VipPresence> presence_;  // from announce() on
     std::shared_ptr<const MetricsLabels> labels_;
+    std::chrono::steady_clock::time_point saved_at_{};
     std::unique_ptr<PrometheusExporter> exporter_;
 };
 

@@ -34,6 +34,9 @@ Result<ApplyReport> World::apply(Config next) {
     auto config = std::make_unique<const Config>(std::move(next));
     const ConfigDelta delta(config_.get(), *config);
     if (auto ids = ids_.assign(delta, generation_ + 1); !ids) return tl::make_unexpected(ids.error());
+    reused_ = ids_.take_reused();
+    for (const BackendId id : reused_.backends) traffic_.set(id, MemberTraffic{});
+    if (options_.assigned) options_.assigned(*this, delta);
     want_ways(delta);
     const ApplyReport report = compile_and_publish(delta, begun);
     config_ = std::move(config);
@@ -67,10 +70,10 @@ ApplyReport World::compile_and_publish(const ConfigDelta& delta, Time begun, con
     ApplyReport report;
     report.generation = ++generation_;
     const std::vector<PoolId> drained = ids_.end_drains(generation_);
-    auto snapshot = compile_snapshot(
-        {delta, ids_, options_.ports, eligible_, generation_, drained, ways, disabled_ports_}, compiled_,
-        &report.work);
-    eligible_.forget_changes();
+    auto snapshot =
+        compile_snapshot({delta, ids_, options_.ports, traffic_, generation_, drained, ways, disabled_ports_},
+                         compiled_, &report.work);
+    traffic_.forget_changes();
     if (!delta.is_none() || !drained.empty()) named_generation_ = generation_;
     const Time compiled = options_.now();
     reached(ReloadStep::compiled);
@@ -88,9 +91,9 @@ void World::prepare_counters() {
         worker->services.ensure(ids_.service_ids());
         worker->backends.ensure(ids_.backend_ids());
     }
-    const IdRegistry::Reused reused = ids_.take_reused();
-    for (const BackendId id : reused.backends) counter_bases_.set(workers_, id);
-    for (const ServiceId id : reused.services) counter_bases_.set(workers_, id);
+    for (const BackendId id : reused_.backends) counter_bases_.set(workers_, id);
+    for (const ServiceId id : reused_.services) counter_bases_.set(workers_, id);
+    reused_ = {};
 }
 
 void World::publish(std::unique_ptr<const ForwardingSnapshot> snapshot) {

@@ -1,5 +1,6 @@
 #include "ctrl/commands/run_command.h"
 
+#include <chrono>
 #include <csignal>
 #include <optional>
 
@@ -39,9 +40,15 @@ Result<HashKey> selection_key(const Config& config, const Notify& notify) {
 Result<void> run(const std::string& file, const Config& config, const Notify& notify) {
     const auto key = selection_key(config, notify);
     if (!key) return tl::make_unexpected(key.error());
-    auto appliance = Appliance::start(config, *key, notify);
+    const double now =
+        std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+    HealthMonitorOptions health{.notify = notify, .saved = load_saved_health(saved_health_file(config), now)};
+    auto monitor = std::make_unique<HealthMonitor>(std::move(health));
+    auto appliance = Appliance::start(
+        config, *key, notify,
+        [m = monitor.get()](World& world, const ConfigDelta& delta) { m->assigned(world, delta); });
     if (!appliance) return tl::make_unexpected(appliance.error());
-    RunningWeir weir(file, std::move(*appliance), notify);
+    RunningWeir weir(file, std::move(*appliance), std::move(monitor), notify);
     const auto listening = weir.listen(config.metrics.value_or(MetricsConfig{}));
     // A listener that nobody asked for must not keep the appliance from running.
     if (!listening && config.metrics) return listening;

@@ -166,6 +166,7 @@ struct BackendConfig {
     unsigned weight = 1;  // 0: no new flows
     std::string zone;
     std::optional<ForwardingMode> forwarding;  // overrides pool and service
+    bool drained = false;                      // taken out of service at run time; no key of the file
     KeyLines keys;
     bool operator==(const BackendConfig&) const = default;
 };

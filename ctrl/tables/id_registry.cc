@@ -247,6 +247,13 @@ const IdRegistry::Pool* IdRegistry::find_pool(std::string_view name) const {
     return pool == pools_.end() || pool->second.phase == IdPhase::gone ? nullptr : &pool->second;
 }
 
+bool IdRegistry::knows(std::string_view pool, BackendId id) const {
+    const Pool* known = find_pool(pool);
+    return known != nullptr && std::ranges::any_of(known->backends, [id](const Backend& backend) {
+               return backend.id == id && backend.phase != IdPhase::gone;
+           });
+}
+
 ServiceId IdRegistry::service_id(const std::string& name, const IpAddress& vip) const {
     const auto service = services_.find({name, vip});
     return service == services_.end() || service->second.phase == IdPhase::gone ? kNoService

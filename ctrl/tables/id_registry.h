@@ -102,6 +102,8 @@ class IdRegistry {
 
     // Null if it is not in the configuration.
     [[nodiscard]] const Pool* find_pool(std::string_view name) const;
+    // Whether the id still means a backend of the pool: serving or draining.
+    [[nodiscard]] bool knows(std::string_view pool, BackendId id) const;
     [[nodiscard]] ServiceId service_id(const std::string& name, const IpAddress& vip) const;
     // Every id ever given is below; counters and tables have that size.
     [[nodiscard]] std::uint32_t backend_ids() const { return backend_stock_.high_water(); }

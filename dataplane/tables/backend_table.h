@@ -25,6 +25,7 @@ enum class TrafficState : std::uint8_t {
     absent,    // no such backend, or dead: known flows are misses, the sweep removes them
     serving,   // known flows pass, new ones come as the Maglev table says
     draining,  // removed, or of weight 0: known flows pass, no new ones
+    cut,       // known flows are ended, no new ones
 };
 
 // Which of rewrite's loops a packet to the backend goes through: the mode and, of a tunnel, the family of the

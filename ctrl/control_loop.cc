@@ -29,9 +29,11 @@ struct ControlLoop::State {
         void set(std::chrono::nanoseconds delay) override {
             // libuv counts from the time at which the present callback began, or an earlier one.
             uv_update_time(handle.loop);
+            // At least one: a timer of 0 that is set in its own callback strikes again before libuv looks at
+            // anything else, and again.
             const auto ms = std::chrono::ceil<std::chrono::milliseconds>(delay).count();
             const auto call = [](uv_timer_t* timer) { static_cast<Resettable*>(timer->data)->callback(); };
-            uv_timer_start(&handle, call, ms > 0 ? static_cast<std::uint64_t>(ms) : 0, 0);
+            uv_timer_start(&handle, call, ms > 1 ? static_cast<std::uint64_t>(ms) : 1, 0);
         }
         void clear() override { uv_timer_stop(&handle); }
     };

@@ -26,7 +26,7 @@ class ControlLoop {
     class Timer {
       public:
         virtual ~Timer() = default;
-        // To the loop's resolution of a millisecond, never early. In place of an earlier time.
+        // In milliseconds, rounded up, at least one; in place of an earlier time.
         virtual void set(std::chrono::nanoseconds delay) = 0;
         virtual void clear() = 0;
     };

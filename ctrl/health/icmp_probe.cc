@@ -43,15 +43,12 @@ int IcmpProbe::open() {
 
 int IcmpProbe::send() {
     if (const int error = open()) return error;
-    // ICMP's "unreachable" becomes an error of the socket.
-    const bool v4 = spec_.destination().is_v4();
-    const int on = 1;
-    setsockopt(socket_.fd(), v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6}, v4 ? IP_RECVERR : IPV6_RECVERR, &on,
-               sizeof(on));
+    socket_.hear_errors(spec_);
     if (const int error = socket_.dial(spec_)) return error;
     // Identifier, sequence number and data are random: one socket a probe, and every raw socket hears all
     // replies.
     if (getrandom(request_.data() + kIdentifier, request_.size() - kIdentifier, 0) < 0) return errno;
+    const bool v4 = spec_.destination().is_v4();
     request_[0] = v4 ? std::uint8_t{ICMP_ECHO} : std::uint8_t{ICMP6_ECHO_REQUEST};
     if (v4) {
         const std::uint16_t sum = checksum(request_);
@@ -83,9 +80,8 @@ bool IcmpProbe::is_our_reply(std::span<const std::uint8_t> packet) const {
 }
 
 void IcmpProbe::on_ready(int /*fd*/, std::uint32_t events) {
-    // The error first: with IP_RECVERR the queue of errors alone keeps the socket ready.
     if ((events & EPOLLERR) != 0)
-        if (const int error = socket_.pending_error()) return end(verdict_of_error(error, spec_.address));
+        if (const int error = socket_.heard_error()) return end(verdict_of_error(error, spec_.address));
     std::array<std::uint8_t, 256> packet;
     const ssize_t length = recv(socket_.fd(), packet.data(), packet.size(), 0);
     if (length < 0) {

@@ -1,6 +1,7 @@
 // Makes the probes of every protocol, over the kernel's sockets.
 #pragma once
 
+#include "ctrl/health/curl_probes.h"
 #include "ctrl/health/probe_events.h"
 #include "ctrl/health/running_probe.h"
 
@@ -16,6 +17,7 @@ class ProbeKinds final : public ProbeTransport {
 
   private:
     ProbeEvents events_;
+    CurlProbes curl_{events_};
 };
 
 }  // namespace weir

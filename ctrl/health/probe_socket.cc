@@ -1,6 +1,5 @@
 #include "ctrl/health/probe_socket.h"
 
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -67,6 +66,21 @@ int ProbeSocket::pending_error() const {
     int error = 0;
     socklen_t length = sizeof(error);
     return getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
+}
+
+void ProbeSocket::hear_errors(const ProbeSpec& spec) {
+    const bool v4 = spec.destination().is_v4();
+    const int on = 1;
+    setsockopt(fd_, v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6}, v4 ? IP_RECVERR : IPV6_RECVERR, &on,
+               sizeof(on));
+}
+
+int ProbeSocket::heard_error() const {
+    if (const int error = pending_error()) return error;
+    // The queue of errors alone keeps the socket ready.
+    char byte;
+    recv(fd_, &byte, sizeof(byte), MSG_ERRQUEUE | MSG_DONTWAIT);
+    return 0;
 }
 
 void ProbeSocket::shut() {

@@ -29,6 +29,11 @@ class ProbeSocket {
     int watch(std::uint32_t interest, Watcher& watcher);
     // Of an earlier operation; 0 if there is none. Asking clears it.
     [[nodiscard]] int pending_error() const;
+    // Of a socket without connections: ICMP's "unreachable", and a neighbour that does not answer, are errors
+    // of it.
+    void hear_errors(const ProbeSpec& spec);
+    // The error that EPOLLERR stands for; 0 if it has gone.
+    [[nodiscard]] int heard_error() const;
     void shut();
     [[nodiscard]] int fd() const { return fd_; }
 

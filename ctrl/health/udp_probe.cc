@@ -13,6 +13,7 @@ namespace weir {
 // Connected: the kernel gives us this peer's datagrams only, and ICMP's "port unreachable" as ECONNREFUSED.
 int UdpProbe::send() {
     if (const int error = socket_.open(spec_, SOCK_DGRAM, IPPROTO_UDP)) return error;
+    socket_.hear_errors(spec_);
     if (const int error = socket_.dial(spec_)) return error;
     if (::send(socket_.fd(), spec_.send.data(), spec_.send.size(), 0) < 0) return errno;
     return socket_.watch(EPOLLIN, *this);
@@ -22,7 +23,9 @@ void UdpProbe::start() {
     if (const int error = send()) end(verdict_of_error(error, spec_.address));
 }
 
-void UdpProbe::on_ready(int /*fd*/, std::uint32_t /*events*/) {
+void UdpProbe::on_ready(int /*fd*/, std::uint32_t events) {
+    if ((events & EPOLLERR) != 0)
+        if (const int error = socket_.heard_error()) return end(verdict_of_error(error, spec_.address));
     std::array<char, 2'048> buffer;  // more than any `expect`; the rest of the datagram does not matter
     const ssize_t length = recv(socket_.fd(), buffer.data(), buffer.size(), 0);
     if (length < 0) {

@@ -208,6 +208,10 @@ void add_workers(const MetricsInput& input, Families& families) {
           [](const Worker& w) { return kCount(w.counters->answered); }},
          {"worker_punted_packets_total", "Packets handed to the kernel.",
           [](const Worker& w) { return kCount(w.counters->punted); }},
+         {"worker_lost_resets_total",
+          "RSTs for clients of cut flows that could not be sent: no packet buffer, a full device, a disabled "
+          "port.",
+          [](const Worker& w) { return kCount(w.counters->lost_resets); }},
          {"worker_busy_seconds_total", "Time in poll loops that found a packet.",
           [](const Worker& w) { return kCount(w.counters->busy_tsc) / w.tsc_hz; }},
          {"worker_idle_seconds_total", "Time in poll loops that found none.",

@@ -1,7 +1,7 @@
 // select_backend: a known flow goes where it went before; a new one where its pool's Maglev table says.
 //
-// Exits: burst.selected (backend is set), or the drops no_backend, no_neighbor, too_big, segmented and
-// no_headroom.
+// Exits: burst.selected (backend is set), or the drops no_backend, no_neighbor, too_big, segmented,
+// no_headroom and flow_cut.
 //
 // Theory of operation. A first pass looks every flow up in its first bucket, which classify has prefetched,
 // and is done with those that it finds: nearly all. What it misses it puts aside, and has the flow's second
@@ -12,12 +12,14 @@
 //
 // Invariants. A known flow never moves while its backend is in service for the packet's service: the entry's
 // backend is honoured if its record belongs to the service's present pool and is not absent. An entry that is
-// not honoured is bound to a new choice at once (a dead backend gets not one packet more, UDP included). A
-// full table changes no verdict: the packet is forwarded by its hash and counted.
+// not honoured is bound to a new choice at once (a dead backend gets not one packet more, UDP included),
+// unless its backend's flows are cut (cut.h). A full table changes no verdict: the packet is forwarded by its
+// hash and counted.
 #pragma once
 
 #include "dataplane/burst.h"
 #include "dataplane/packet.h"
+#include "dataplane/stages/cut.h"
 #include "dataplane/stages/flow_of.h"
 #include "dataplane/state/flow_state.h"
 #include "dataplane/state/flow_table.h"
@@ -31,6 +33,7 @@ struct SelectionContext {
     const ForwardingSnapshot& world;
     FlowTable& flows;
     WorkerCounters& counters;
+    ResetBuffer& resets;
     Tick now;
 };
 
@@ -110,27 +113,34 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     return burst.packet[i]->nb_segs > 1 ? DropReason::segmented : DropReason::no_headroom;
 }
 
+// False: there is an obstacle.
+[[gnu::always_inline]] inline bool is_sendable(const Burst& burst, std::uint32_t i,
+                                               const ForwardingSnapshot& world,
+                                               const BackendRecord& record) noexcept {
+    const rte_mbuf* packet = burst.packet[i];
+    return burst.ip_length[i] <= record.max_packet_length &&
+           packet->data_off + sizeof(EthernetHeader) >= record.header_length &&
+           (packet->nb_segs == 1 || world.ports[index(record.egress)].can_send_chains);
+}
+
 // Hands the packet to rewrite, if it can be sent, and counts it for its backend.
 [[gnu::always_inline]] inline void send_to(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                            const BackendRecord& record, BackendId id) noexcept {
-    const rte_mbuf* packet = burst.packet[i];
-    const std::uint32_t length = burst.ip_length[i];
-    const bool sendable = length <= record.max_packet_length &&
-                          packet->data_off + sizeof(EthernetHeader) >= record.header_length &&
-                          (packet->nb_segs == 1 || context.world.ports[index(record.egress)].can_send_chains);
-    if (!sendable) [[unlikely]]
+    if (!is_sendable(burst, i, context.world, record)) [[unlikely]]
         return burst.drop(i, obstacle(burst, i, record));
     burst.backend[i] = &record;
     burst.egress_ports |= 1u << index(record.egress);
     burst.selected_for(record.path, i).push(i);
     BackendCounters& counters = context.counters.backends[index(id)];
     counters.packets.add(1);
-    counters.bytes.add(length);
+    counters.bytes.add(burst.ip_length[i]);
 }
 
 // A new flow, or one whose entry (`stale`) is not honoured. `hash` is the selection's, or 0: not taken yet.
 [[gnu::noinline]] inline void send_new(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                        FlowRef stale, std::uint64_t hash) noexcept {
+    if (stale && cut_flow(burst, i, context, stale)) [[unlikely]]
+        return;
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
     if (hash == 0) [[unlikely]]
         hash = selection_hash_of(burst, i, context.world);

@@ -98,16 +98,7 @@ void refuse_unbuilt_lifecycle(CheckContext& check, const PoolConfig& pool) {
     };
     refuse(pool.stickiness.has_value(), "stickiness",
            "none, or hash = \"source_ip\" for stateless stickiness");
-    refuse(pool.minimum_healthy != MinimumHealthyConfig{}, "minimum_healthy", "none");
-    refuse(pool.connection_termination, "connection_termination", "false");
     refuse(pool.slow_start != Duration(0), "slow_start", "\"0s\"");
-    refuse(pool.unhealthy_flows != UnhealthyFlows::rehash, "unhealthy_flows", "\"rehash\"");
-    refuse(!pool.cross_zone, "cross_zone", "true");
-    if (pool.health_check)
-        check.warning(*pool.health_check, "",
-                      fmt::format("{}: health_check: probes are not built yet; its backends "
-                                  "show as unavailable and get traffic",
-                                  name_of(pool)));
 }
 
 // Whether what is said of health and zones can mean anything.

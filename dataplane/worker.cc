@@ -1,28 +1,16 @@
 #include "dataplane/worker.h"
 
-#include <rte_cycles.h>
 #include <rte_pause.h>
 
 #include <algorithm>
 
 #include "dataplane/stages/receive.h"
 #include "dataplane/stages/untag.h"
+#include "dataplane/tick_clock.h"
 
 namespace weir {
 
 namespace {
-
-// TSC cycles -> ticks. One division a loop; the TSC's rate is fixed when EAL has started.
-class TickClock {
-  public:
-    TickClock() noexcept : cycles_per_tick_(rte_get_tsc_hz() / kTicksPerSecond) {}
-    [[nodiscard]] Tick at(std::uint64_t tsc) const noexcept {
-        return Tick{static_cast<std::uint32_t>(tsc / cycles_per_tick_)};
-    }
-
-  private:
-    std::uint64_t cycles_per_tick_;
-};
 
 constexpr std::uint32_t kSweepWhenBusy = 1, kSweepWhenIdle = 64;  // buckets a loop
 constexpr std::uint32_t kDrainLoops = 2 * 1024 / kBurstSize;      // bursts a queue: twice its descriptors

@@ -66,7 +66,7 @@ inline void count_new_flow(WorkerCounters& counters, ServiceId service, BackendI
 inline BackendId select_new(const Burst& burst, std::uint32_t i, const SelectionContext& context,
                             const PoolTable& pool, std::uint64_t hash, FlowRef stale) noexcept {
     const ServiceId service = burst.service[i];
-    const BackendId chosen = choose_backend(pool, hash);
+    const BackendId chosen = choose_backend(pool, hash, context.now);
     if (stale) {
         count_flow_end(context.counters, service, stale.backend());
         context.flows.erase(stale);
@@ -155,7 +155,7 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 [[gnu::noinline]] inline void send_unremembered(Burst& burst, std::uint32_t i,
                                                 const SelectionContext& context) noexcept {
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
-    const BackendId backend = choose_backend(*service.table, burst.selection[i]);
+    const BackendId backend = choose_backend(*service.table, burst.selection[i], context.now);
     if (backend == kNoBackend) [[unlikely]]
         return burst.drop(i, DropReason::no_backend);
     count_new_flow(context.counters, burst.service[i], backend);

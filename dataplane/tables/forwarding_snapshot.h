@@ -17,6 +17,7 @@
 #include "dataplane/state/flow_state.h"
 #include "dataplane/tables/backend_table.h"
 #include "dataplane/tables/maglev_table.h"
+#include "dataplane/tables/ramps.h"
 #include "dataplane/tables/service_table.h"
 
 namespace weir {
@@ -30,6 +31,7 @@ struct PoolTable {
     SelectionInput input;
     MaglevTable maglev;              // -> index into members
     std::vector<BackendId> members;  // sorted by backend name
+    Ramps ramps;                     // by member
 };
 
 struct ServiceRecord {

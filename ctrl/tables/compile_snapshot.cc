@@ -170,8 +170,8 @@ void Compiler::compile_pool(PoolId id) {
     auto known = ids.backends.begin();
     for (const BackendConfig* backend : by_name) {
         while (known->phase != IdPhase::serving) ++known;
-        next.members.push_back(
-            {backend->name, backend->weight, input_.traffic[known->id].eligible, known->id});
+        const unsigned weight = backend->drained ? 0 : backend->weight;
+        next.members.push_back({backend->name, weight, input_.traffic[known->id].eligible, known->id});
         ++known;
     }
     set_records(config, ids, next.members, pool);

@@ -125,15 +125,12 @@ Result<void> Appliance::open_kernel(const Config& config, const Notify& notify) 
     return {};
 }
 
-Result<void> Appliance::make_world(const Config& config, const HashKey& selection_key, Notify notify) {
+Result<void> Appliance::make_world(const Config& config, WorldOptions options) {
     for (std::size_t w = 0; w < worker_cpus_.size(); ++w) {
         counters_.push_back(std::make_unique<WorkerCounters>());
         counter_pointers_.push_back(counters_.back().get());
     }
-    WorldOptions options;
-    options.selection_key = selection_key;
     options.worker_cpus = worker_cpus_;
-    options.notify = std::move(notify);
     options.wake_workers = [this] {
         for (const auto& worker : workers_) worker->wake();
     };
@@ -211,8 +208,9 @@ void Appliance::keep_ports() {
     port_keeper_ = std::make_unique<PortKeeper>(ports_, *pools_, *world_, hand_out);
 }
 
-Result<std::unique_ptr<Appliance>> Appliance::start(const Config& config, const HashKey& selection_key,
-                                                    Notify notify) {
+Result<std::unique_ptr<Appliance>> Appliance::start(
+    const Config& config, const HashKey& selection_key, Notify notify,
+    std::function<void(World&, const ConfigDelta&)> assigned) {
     std::unique_ptr<Appliance> appliance(new Appliance);
     if (auto step = appliance->start_eal(config, notify); !step) return failed(step);
     if (auto step = appliance->open_ports(config, notify); !step) return failed(step);
@@ -221,7 +219,11 @@ Result<std::unique_ptr<Appliance>> Appliance::start(const Config& config, const 
     if (!host_side) return tl::make_unexpected(host_side.error());
     appliance->host_side_ = std::move(*host_side);
     if (auto step = appliance->open_kernel(config, notify); !step) return failed(step);
-    if (auto step = appliance->make_world(config, selection_key, notify); !step) return failed(step);
+    WorldOptions options;
+    options.selection_key = selection_key;
+    options.notify = notify;
+    options.assigned = std::move(assigned);
+    if (auto step = appliance->make_world(config, std::move(options)); !step) return failed(step);
     if (auto step = appliance->link_workers(); !step) return failed(step);
     if (auto step = appliance->launch_workers(config); !step) return failed(step);
     appliance->keep_ports();

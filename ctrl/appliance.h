@@ -26,9 +26,11 @@ namespace weir {
 
 class Appliance {
   public:
-    // Precondition: validate_config accepted the configuration. An error leaves nothing behind.
+    // Precondition: validate_config accepted the configuration. An error leaves nothing behind. `assigned`:
+    // WorldOptions'.
     static Result<std::unique_ptr<Appliance>> start(const Config& config, const HashKey& selection_key,
-                                                    Notify notify);
+                                                    Notify notify,
+                                                    std::function<void(World&, const ConfigDelta&)> assigned);
 
     // Stops the workers, then closes the ports. What workers have received by then is sent; what comes later
     // stays in the devices.
@@ -54,7 +56,7 @@ class Appliance {
     Result<void> start_eal(const Config& config, Notify& notify);
     Result<void> open_ports(const Config& config, const Notify& notify);
     Result<void> open_kernel(const Config& config, const Notify& notify);
-    Result<void> make_world(const Config& config, const HashKey& selection_key, Notify notify);
+    Result<void> make_world(const Config& config, WorldOptions options);
     Result<void> link_workers();
     Result<void> launch_workers(const Config& config);
     void keep_ports();

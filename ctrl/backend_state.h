@@ -1,5 +1,5 @@
 // The state of a backend as operators read it: the words and reasons of AWS ELB, verbatim (DESIGN.md
-// section 9). A plain value; any thread.
+// section 9), as a pure function of what is known of the backend. Plain values; any thread.
 #pragma once
 
 #include <array>
@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "ctrl/tables/id_registry.h"
+#include "ctrl/health/health.h"
 
 namespace weir {
 
@@ -31,14 +31,48 @@ constexpr std::string_view name_of(BackendState state) noexcept {
 
 struct BackendStatus {
     BackendState state = BackendState::unavailable;
-    std::string_view reason = "Target.HealthCheckDisabled";
+    std::string_view reason = "Target.HealthCheckDisabled";  // empty: none, as of a healthy one
+    bool operator==(const BackendStatus&) const = default;
 };
 
-// As far as it does not depend on probes.
-constexpr BackendStatus backend_status(IdPhase phase, bool pool_is_used) noexcept {
-    if (phase == IdPhase::draining) return {BackendState::draining, "Target.DeregistrationInProgress"};
-    if (!pool_is_used) return {BackendState::unused, "Target.NotInUse"};
-    return {BackendState::unavailable, "Target.HealthCheckDisabled"};
+// How far a backend's leaving has got. It leaves by removal, or by `drain` while it stays registered.
+enum class Leaving : std::uint8_t { no, deregistering, deregistered, stopping, stopped };
+
+struct BackendFacts {
+    Leaving leaving = Leaving::no;
+    bool pool_is_used = true;  // by a service
+    bool has_check = true;
+    bool can_be_probed = true;    // false: weir itself lacks what it takes (descriptors, memory)
+    bool in_every_worker = true;  // the snapshot with its registration
+    bool keeps_flows = false;     // unhealthy, and within the pool's unhealthy_draining
+    BackendHealth health{};
+};
+
+[[nodiscard]] constexpr BackendStatus backend_status(const BackendFacts& facts) noexcept {
+    using enum BackendState;
+    switch (facts.leaving) {
+        case Leaving::no:
+            break;
+        case Leaving::deregistering:
+        case Leaving::stopping:
+            return {draining, "Target.DeregistrationInProgress"};
+        case Leaving::deregistered:
+            return {unused, "Target.NotRegistered"};
+        case Leaving::stopped:
+            return {unused, "Target.InvalidState"};
+    }
+    if (!facts.pool_is_used) return {unused, "Target.NotInUse"};
+    if (!facts.has_check) return {unavailable, "Target.HealthCheckDisabled"};
+    switch (facts.health.verdict) {
+        case HealthVerdict::healthy:
+            return {healthy, ""};
+        case HealthVerdict::unhealthy:
+            return {facts.keeps_flows ? unhealthy_draining : unhealthy, name_of(facts.health.reason)};
+        case HealthVerdict::none:
+            break;
+    }
+    if (!facts.can_be_probed) return {unavailable, "Elb.InternalError"};
+    return {initial, facts.in_every_worker ? "Elb.InitialHealthChecking" : "Elb.RegistrationInProgress"};
 }
 
 }  // namespace weir

@@ -22,6 +22,21 @@ struct ControlLoop::State {
         std::list<OneShot>& all;
         std::list<OneShot>::iterator place;
     };
+    struct Resettable final : ControlLoop::Timer {
+        uv_timer_t handle;
+        std::function<void()> callback;
+
+        void set(std::chrono::nanoseconds delay) override {
+            // libuv counts from the time at which the present callback began, or an earlier one.
+            uv_update_time(handle.loop);
+            // At least one: a timer of 0 that is set in its own callback strikes again before libuv looks at
+            // anything else, and again.
+            const auto ms = std::chrono::ceil<std::chrono::milliseconds>(delay).count();
+            const auto call = [](uv_timer_t* timer) { static_cast<Resettable*>(timer->data)->callback(); };
+            uv_timer_start(&handle, call, ms > 1 ? static_cast<std::uint64_t>(ms) : 1, 0);
+        }
+        void clear() override { uv_timer_stop(&handle); }
+    };
     struct Poll {
         uv_poll_t handle;
         std::function<void()> callback;
@@ -31,6 +46,7 @@ struct ControlLoop::State {
     std::list<Signal> signals;
     std::list<Timer> timers;
     std::list<OneShot> one_shots;  // an element goes once its handle is closed
+    std::list<Resettable> resettable;
     std::list<Poll> polls;
 };
 
@@ -78,6 +94,14 @@ void ControlLoop::after(std::chrono::milliseconds delay, std::function<void()> c
         });
     };
     uv_timer_start(&entry.handle, call, static_cast<std::uint64_t>(delay.count()), 0);
+}
+
+ControlLoop::Timer& ControlLoop::timer(std::function<void()> callback) {
+    auto& entry = state_->resettable.emplace_back();
+    entry.callback = std::move(callback);
+    uv_timer_init(&state_->loop, &entry.handle);
+    entry.handle.data = &entry;
+    return entry;
 }
 
 void ControlLoop::on_readable(int fd, std::function<void()> callback) {

@@ -1,4 +1,4 @@
-// The control core's one event loop: signals, timers and descriptors (later probes), on libuv.
+// The control core's one event loop: signals, timers and descriptors, on libuv.
 //
 // Everything that the control core does happens in a callback of this loop, on the thread that calls run().
 // Callbacks must not block: while one runs, no signal is served.
@@ -22,6 +22,16 @@ class ControlLoop {
     void every(std::chrono::milliseconds period, std::function<void()> callback);
     // Once.
     void after(std::chrono::milliseconds delay, std::function<void()> callback);
+    // A timer that is not set at first.
+    class Timer {
+      public:
+        virtual ~Timer() = default;
+        // In milliseconds, rounded up, at least one; in place of an earlier time.
+        virtual void set(std::chrono::nanoseconds delay) = 0;
+        virtual void clear() = 0;
+    };
+    // As old as the loop. What `callback` uses outlives the loop's run().
+    Timer& timer(std::function<void()> callback);
     // Called as long as there is something to read. `fd` outlives the loop's run().
     void on_readable(int fd, std::function<void()> callback);
 

@@ -116,12 +116,12 @@ FlowExplanation explain_flow(const OfflineWorld& world, const FlowQuestion& ques
     answer.hashed = hashed_by(pool);
     answer.hash = hash_of(snapshot, question, pool);
     answer.slots = static_cast<std::uint32_t>(pool.maglev.slots().size());
-    const std::uint32_t member = pool.maglev.lookup(answer.hash);
+    const auto [member, hash] = choose_member(pool, answer.hash, Tick{});  // nobody ramps offline
     if (member == MaglevTable::kNoMember) {
         answer.dropped = name_of(DropReason::no_backend);
         return answer;
     }
-    answer.slot = pool.maglev.slot_of(answer.hash);
+    answer.slot = pool.maglev.slot_of(hash);
     answer.backend_slots = static_cast<std::uint32_t>(
         std::count(pool.maglev.slots().begin(), pool.maglev.slots().end(), member));
     explain_backend(world, service, pool.members[member], answer);

@@ -94,24 +94,22 @@ void compile_stages(const std::vector<Outage>& outages, const ConfigDelta& first
         times.insert(outage.from);
         if (outage.to != Duration::max()) times.insert(outage.to);
     }
-    Eligibility eligible;
+    TrafficPlan traffic;
     const ConfigDelta later = ConfigDelta::none(world.config);
     for (const Duration time : times) {
         OfflineWorld::Stage stage{.from = time, .snapshot = nullptr, .down = {}};
         for (const Outage& outage : outages)
             if (outage.from <= time && time < outage.to) stage.down.push_back(outage.id);
-        for (const Outage& outage : outages) {
-            const bool is_down = std::ranges::find(stage.down, outage.id) != stage.down.end();
-            if (eligible[outage.id] == is_down) eligible.set(outage.id, !is_down);
-        }
+        for (const Outage& outage : outages)
+            traffic.set(outage.id, std::ranges::find(stage.down, outage.id) == stage.down.end());
         const bool is_first = world.stages.empty();
         stage.snapshot = compile_snapshot({.delta = is_first ? first : later,
                                            .ids = world.ids,
                                            .ports = ports,
-                                           .eligible = eligible,
+                                           .traffic = traffic,
                                            .generation = world.stages.size() + 1},
                                           world.compiled);
-        eligible.forget_changes();
+        traffic.forget_changes();
         world.stages.push_back(std::move(stage));
     }
 }

@@ -28,6 +28,14 @@ Json dropped_by_reason(Workers workers) {
     return dropped;
 }
 
+std::uint64_t sum_originated(Workers workers) {
+    std::uint64_t total = 0;
+    for (std::size_t kind = 0; kind < kOriginatedKinds; ++kind)
+        total += sum(
+            workers, [kind](auto& w) -> auto& { return w.originated[kind]; });
+    return total;
+}
+
 // What `counter` counts by punt class; classes with nothing are left out.
 Json by_punt_class(Workers workers, auto&& counter) {
     Json json = Json::object();
@@ -165,7 +173,7 @@ Json make_replay_report(const OfflineWorld& world, Workers workers) {
             {"punt_limited_by_class", by_punt_class(
                                           workers, [](auto& w) -> auto& { return w.punt_limited; })},
             {"dropped", std::move(dropped)},
-            {"originated", 0},  // weir sends nothing of its own accord yet
+            {"originated", sum_originated(workers)},
             {"unaccounted", unaccounted},
             {"packets_in_flight", sum(
                                       workers, [](auto& w) -> auto& { return w.packets_in_flight; })},

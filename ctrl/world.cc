@@ -28,12 +28,16 @@ Result<void> World::check_ports(const Config& next) const {
     return {};
 }
 
-Result<ApplyReport> World::apply(Config next) {
+Result<ApplyReport> World::apply(Config next, std::span<const BackendKey> cut) {
     const Time begun = options_.now();
     if (auto ports = check_ports(next); !ports) return tl::make_unexpected(ports.error());
     auto config = std::make_unique<const Config>(std::move(next));
     const ConfigDelta delta(config_.get(), *config);
     if (auto ids = ids_.assign(delta, generation_ + 1); !ids) return tl::make_unexpected(ids.error());
+    for (const BackendKey& backend : cut) ids_.cut(backend);
+    reused_ = ids_.take_reused();
+    for (const BackendId id : reused_.backends) traffic_.set(id, MemberTraffic{});
+    if (options_.assigned) options_.assigned(*this, delta);
     want_ways(delta);
     const ApplyReport report = compile_and_publish(delta, begun);
     config_ = std::move(config);
@@ -67,10 +71,10 @@ ApplyReport World::compile_and_publish(const ConfigDelta& delta, Time begun, con
     ApplyReport report;
     report.generation = ++generation_;
     const std::vector<PoolId> drained = ids_.end_drains(generation_);
-    auto snapshot = compile_snapshot(
-        {delta, ids_, options_.ports, eligible_, generation_, drained, ways, disabled_ports_}, compiled_,
-        &report.work);
-    eligible_.forget_changes();
+    auto snapshot =
+        compile_snapshot({delta, ids_, options_.ports, traffic_, generation_, drained, ways, disabled_ports_},
+                         compiled_, &report.work);
+    traffic_.forget_changes();
     if (!delta.is_none() || !drained.empty()) named_generation_ = generation_;
     const Time compiled = options_.now();
     reached(ReloadStep::compiled);
@@ -88,9 +92,9 @@ void World::prepare_counters() {
         worker->services.ensure(ids_.service_ids());
         worker->backends.ensure(ids_.backend_ids());
     }
-    const IdRegistry::Reused reused = ids_.take_reused();
-    for (const BackendId id : reused.backends) counter_bases_.set(workers_, id);
-    for (const ServiceId id : reused.services) counter_bases_.set(workers_, id);
+    for (const BackendId id : reused_.backends) counter_bases_.set(workers_, id);
+    for (const ServiceId id : reused_.services) counter_bases_.set(workers_, id);
+    reused_ = {};
 }
 
 void World::publish(std::unique_ptr<const ForwardingSnapshot> snapshot) {

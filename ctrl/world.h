@@ -38,6 +38,8 @@ namespace weir {
 // before the pointer is exchanged).
 enum class ReloadStep : std::uint8_t { read, validated, compiled, before_publish, published, reclaimed };
 
+class World;
+
 struct WorldOptions {
     HashKey selection_key = HashKey::zero();
     bool derive_unknown_macs = false;    // replay: NextHops
@@ -50,8 +52,11 @@ struct WorldOptions {
     std::uint32_t max_readers = kMaxWorkers;
     std::chrono::milliseconds publish_deadline{1000};
     std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
-    Notify notify;                         // may be empty
-    std::function<void()> wake_workers;    // called after a publication; may be empty
+    Notify notify;                       // may be empty
+    std::function<void()> wake_workers;  // called after a publication; may be empty
+    // Called by apply() when the next configuration has its ids and before it is compiled: whoever decides on
+    // the backends' traffic says it then. May be empty.
+    std::function<void(World&, const ConfigDelta&)> assigned;
     std::function<void(ReloadStep)> hook;  // empty in production
 };
 
@@ -70,10 +75,13 @@ class World {
     World(WorldOptions options, std::span<WorkerCounters* const> workers);
 
     // Puts a configuration in force. An error (one sentence) leaves the old one as it was.
-    // Precondition: validate_config accepted it.
-    Result<ApplyReport> apply(Config next);
+    // Of `cut`, which `next` lacks, no packet passes with the new generation, known flow or not; what already
+    // drains under that name goes too. Precondition: validate_config accepted it.
+    Result<ApplyReport> apply(Config next, std::span<const BackendKey> cut = {});
     // Health's verdict: takes effect with the next republish().
-    void set_eligible(BackendId id, bool eligible) { eligible_.set(id, eligible); }
+    void set_traffic(BackendId id, MemberTraffic traffic) { traffic_.set(id, traffic); }
+    void set_eligible(BackendId id, bool alive) { traffic_.set(id, alive); }
+    [[nodiscard]] bool has_unpublished_traffic() const { return !traffic_.changed().empty(); }
     // A device came back with another MAC or MTU: as set_eligible.
     void set_port(PortId port, const MacAddress& mac, std::uint16_t mtu, bool can_send_chains) {
         PortFacts& facts = options_.ports[index(port)];
@@ -148,7 +156,8 @@ class World {
     std::span<WorkerCounters* const> workers_;
     std::unique_ptr<const Config> config_;
     IdRegistry ids_;
-    Eligibility eligible_;
+    IdRegistry::Reused reused_;  // by the configuration that is being compiled
+    TrafficPlan traffic_;
     std::bitset<kMaxPorts> disabled_ports_;
     CompiledWorld compiled_;
     Published<ForwardingSnapshot> published_;

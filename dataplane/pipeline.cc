@@ -51,7 +51,7 @@ void Pipeline::run(Burst& burst, const ForwardingSnapshot& world, Tick now) noex
         counters_.received.add(burst.size);
 
     parse_and_classify(burst, {world, flow_hash_key_, flows_});
-    select_backend(burst, {world, flows_, counters_, now, sticky_});
+    select_backend(burst, {world, flows_, counters_, resets_, now, sticky_});
     rewrite(burst, world);
     if (!burst.local.empty()) answer(burst, world);
     if (!burst.for_host.empty()) punt(burst, {punt_, punted_, counters_, now});
@@ -65,7 +65,9 @@ void Pipeline::sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t bu
     const auto is_gone = [&world](FlowOwner owner) noexcept {
         if (index(owner.service) >= world.service_records.size()) return true;
         const ServiceRecord& service = world.service_records[index(owner.service)];
-        return service.table == nullptr || detail::honoured(world, service, owner.backend) == nullptr;
+        if (service.table == nullptr) return true;
+        const BackendRecord& backend = world.view_of(service)[owner.backend];
+        return backend.pool != service.pool && backend.cut_pool != service.pool;
     };
     const auto on_removed = [this](FlowOwner owner) noexcept {
         count_flow_end(counters_, owner.service, owner.backend);

@@ -15,6 +15,7 @@
 
 #include "dataplane/burst.h"
 #include "dataplane/net/aes_hash.h"
+#include "dataplane/stages/cut.h"
 #include "dataplane/stages/punt.h"
 #include "dataplane/stages/sticky.h"
 #include "dataplane/stages/transmit.h"
@@ -41,8 +42,8 @@ class Pipeline {
     // punted, in another worker's ring, or freed.
     void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
 
-    // Empties the transmit buffers: wire_of(PortId) gives the wire of a port, which takes the port's VLAN
-    // tags too; it is not asked for that of a disabled one.
+    // Empties the transmit buffers, and behind them that of the RSTs: wire_of(PortId) gives the wire of a
+    // port, which takes the port's VLAN tags too; it is not asked for that of a disabled one.
     template <class WireOf>
     void flush(const ForwardingSnapshot& world, WireOf&& wire_of) noexcept {
         for (std::size_t port = 0; port < world.ports.size(); ++port) {
@@ -55,6 +56,8 @@ class Pipeline {
                 tx_[port].tag(world.ports[port].vlan);
             tx_[port].flush(wire_of(static_cast<PortId>(port)), counters_);
         }
+        if (!resets_.empty()) [[unlikely]]
+            resets_.flush(world, wire_of, counters_);
     }
 
     // Empties the buffer of the punted: to the rings of the host thread, or what stands for them.
@@ -95,6 +98,7 @@ class Pipeline {
     HashKey flow_hash_key_;
     WorkerCounters& counters_;
     TxBuffers tx_;
+    ResetBuffer resets_;
     PuntPath punt_;
     PuntBuffer punted_;
     StickyPart sticky_;

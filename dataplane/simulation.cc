@@ -76,8 +76,9 @@ class CaptureWire {
     }
     // In the order in which the packets' inputs came; frees them. `out` may be null.
     void write_to(CaptureWriter* out) {
-        std::sort(sent_.begin(), sent_.end(),
-                  [](const Sent& a, const Sent& b) { return a.stamp.sequence < b.stamp.sequence; });
+        // Stable: a packet and what weir sends of its own accord because of it have one stamp.
+        std::stable_sort(sent_.begin(), sent_.end(),
+                         [](const Sent& a, const Sent& b) { return a.stamp.sequence < b.stamp.sequence; });
         for (const Sent& sent : sent_) {
             if (out != nullptr) out->write(sent.stamp.arrival_ns, *sent.packet);
             rte_pktmbuf_free(sent.packet);

@@ -1,28 +1,16 @@
 #include "dataplane/worker.h"
 
-#include <rte_cycles.h>
 #include <rte_pause.h>
 
 #include <algorithm>
 
 #include "dataplane/stages/receive.h"
 #include "dataplane/stages/untag.h"
+#include "dataplane/tick_clock.h"
 
 namespace weir {
 
 namespace {
-
-// TSC cycles -> ticks. One division a loop; the TSC's rate is fixed when EAL has started.
-class TickClock {
-  public:
-    TickClock() noexcept : cycles_per_tick_(rte_get_tsc_hz() / kTicksPerSecond) {}
-    [[nodiscard]] Tick at(std::uint64_t tsc) const noexcept {
-        return Tick{static_cast<std::uint32_t>(tsc / cycles_per_tick_)};
-    }
-
-  private:
-    std::uint64_t cycles_per_tick_;
-};
 
 constexpr std::uint32_t kSweepWhenBusy = 1, kSweepWhenIdle = 64;  // buckets a loop
 constexpr std::uint32_t kDrainLoops = 2 * 1024 / kBurstSize;      // bursts a queue: twice its descriptors
@@ -125,6 +113,14 @@ bool Worker::send_for_host(const ForwardingSnapshot& world, Tick now) noexcept {
     return count != 0;
 }
 
+// The queues' numbers may be others than before.
+void Worker::watch_again() noexcept {
+    std::array<RxQueue, kMaxPorts> interrupting;
+    std::size_t count = 0;
+    for (const PolledQueue& polled : polled_) interrupting[count++] = polled.rx;
+    idle_->watch(std::span(interrupting).first(count));
+}
+
 // Empties the ring before the snapshot is latched (worker_rings.h).
 void Worker::collect() noexcept {
     if (rings_ != nullptr) collected_count_ = rings_->take(id_, collected_);
@@ -142,10 +138,11 @@ bool Worker::take_over(const ForwardingSnapshot& world, Tick now) noexcept {
 // What came by the ring, one burst from each queue of an enabled device, and one of what the host thread has.
 // True if any packet came.
 bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
-    bool busy = take_over(world, now);
+    bool busy = take_over(world, now), all_are_there = true;
     for (const PolledQueue& polled : polled_) {
         // A device's ports are disabled together.
         if (!world.ports[index(polled.ports.first())].enabled) [[unlikely]] {
+            all_are_there = false;
             if (idle_ != nullptr) idle_->stop_watching();
             continue;
         }
@@ -158,6 +155,8 @@ bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
         else
             untag(burst, polled.ports, counters_, [&](Burst& of_port) { run(of_port, world, now); });
     }
+    if (idle_ != nullptr && idle_->has_let_go() && all_are_there) [[unlikely]]
+        watch_again();
     return send_for_host(world, now) || busy;
 }
 

@@ -41,6 +41,7 @@ void VipPresence::tick(const World& world, std::chrono::steady_clock::time_point
         named_generation_ = world.named_generation();
         active_ = false;
         vips_ = vips_of(*world.config());
+        std::erase_if(vips_, [this](const AnnouncedVip& vip) { return hidden_.contains(vip.address); });
         withdraw();
     }
     if (!active_ && world.in_force()) {
@@ -49,6 +50,12 @@ void VipPresence::tick(const World& world, std::chrono::steady_clock::time_point
     }
     announcer_.tick(now);
     if (routes_) routes_->tick(now);
+}
+
+void VipPresence::hide(std::set<IpAddress> vips) {
+    if (vips == hidden_) return;
+    hidden_ = std::move(vips);
+    named_generation_ = 0;  // the next tick() looks at all of them again
 }
 
 void VipPresence::set_link(PortId port, bool up, std::chrono::steady_clock::time_point now) {

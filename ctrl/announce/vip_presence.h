@@ -28,6 +28,8 @@ class VipPresence {
 
     // After each tick of `world`, and before anything else follows a reload: what it withdrew is silent then.
     void tick(const World& world, std::chrono::steady_clock::time_point now);
+    // VIPs that nobody shall be told of, though they are served: too few of their backends are healthy.
+    void hide(std::set<IpAddress> vips);
     void set_link(PortId port, bool up, std::chrono::steady_clock::time_point now);
 
     [[nodiscard]] const Announcer& announcer() const { return announcer_; }
@@ -39,6 +41,7 @@ class VipPresence {
     Announcer announcer_;
     std::optional<VipRoutes> routes_;
     std::vector<AnnouncedVip> vips_;      // of the configuration that World has
+    std::set<IpAddress> hidden_;
     std::set<IpAddress> routed_;          // those of them that have routes
     std::uint64_t named_generation_ = 0;  // of vips_
     bool active_ = false;                 // vips_ are in force

@@ -217,6 +217,10 @@ void add_workers(const MetricsInput& input, Families& families) {
           [](const Worker& w) { return kCount(w.counters->answered); }},
          {"worker_punted_packets_total", "Packets handed to the kernel.",
           [](const Worker& w) { return kCount(w.counters->punted); }},
+         {"worker_lost_resets_total",
+          "RSTs for clients of cut flows that could not be sent: no packet buffer, a full device, a disabled "
+          "port.",
+          [](const Worker& w) { return kCount(w.counters->lost_resets); }},
          {"worker_busy_seconds_total", "Time in poll loops that found a packet.",
           [](const Worker& w) { return kCount(w.counters->busy_tsc) / w.tsc_hz; }},
          {"worker_idle_seconds_total", "Time in poll loops that found none.",
@@ -340,24 +344,6 @@ void add_backends(const MetricsInput& input, Families& families) {
                 [](FamilyBuilder& family, const NamedBackend& n, double value) {
                     family.add({{"pool", n.backend->pool}, {"backend", n.backend->name}}, value);
                 });
-    if (!input.labels->with_backend_states) return;
-    FamilyBuilder states =
-        FamilyBuilder::gauge("backend_state", "1 for the state that the backend is in, else 0.");
-    for (const MetricsLabels::Backend& backend : input.labels->backends)
-        for (std::size_t state = 0; state < kBackendStates; ++state)
-            states.add(
-                {{"pool", backend.pool}, {"backend", backend.name}, {"state", kBackendStateNames[state]}},
-                std::uint64_t{state == static_cast<std::size_t>(backend.state) ? 1u : 0u});
-    states.finish(families);
-}
-
-void add_pools(const MetricsInput& input, Families& families) {
-    FamilyBuilder pools = FamilyBuilder::gauge("pool_backends", "Backends of a pool, by state.");
-    for (const MetricsLabels::Pool& pool : input.labels->pools)
-        for (std::size_t state = 0; state < kBackendStates; ++state)
-            pools.add({{"pool", pool.name}, {"state", kBackendStateNames[state]}},
-                      std::uint64_t{pool.backends[state]});
-    pools.finish(families);
 }
 
 }  // namespace
@@ -374,7 +360,7 @@ std::vector<prometheus::MetricFamily> collect_metrics(const MetricsInput& input)
     if (input.labels == nullptr) return families;
     add_services(input, families);
     add_backends(input, families);
-    add_pools(input, families);
+    if (input.health != nullptr) add_health_metrics(*input.labels, *input.health, families);
     return families;
 }
 

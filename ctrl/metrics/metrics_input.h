@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include "ctrl/backend_state.h"
 #include "ctrl/kernel/kernel_stats.h"
 #include "ctrl/metrics/counter_sums.h"
 #include "ctrl/metrics/duration_histogram.h"
+#include "ctrl/metrics/health_metrics.h"
 #include "ctrl/world.h"
 #include "dataplane/state/worker_counters.h"
 #include "drivers/host_thread.h"
@@ -31,12 +31,10 @@ struct MetricsLabels {
     // One name; several ids while an old address of it drains.
     struct Backend {
         std::string pool, name;
-        BackendState state;                                  // of the configured one, else draining
         std::vector<std::pair<BackendId, BackendSums>> ids;  // with their bases
     };
     struct Pool {
         std::string name;
-        std::array<std::uint32_t, kBackendStates> backends{};  // by state
     };
     std::uint64_t named_generation = 0;
     bool with_backend_states = true;
@@ -83,7 +81,8 @@ struct MetricsInput {
     std::vector<std::uint64_t> sticky_capacity;  // by worker
     double tsc_hz = 1;
     DurationHistogram publish_durations;
-    std::optional<KernelStats> kernel;  // absent: no port has a host interface
+    std::shared_ptr<const HealthMetrics> health;  // of these labels; null together with them
+    std::optional<KernelStats> kernel;            // absent: no port has a host interface
 };
 
 }  // namespace weir

@@ -153,7 +153,7 @@ std::vector<PoolId> Compiler::pools_to_look_at() const {
     for (const PoolId id : input_.drained) ids.push_back(id);
     // A backend that is not known yet, or is absent, belongs to no pool so far: compiling its pool asks
     // again.
-    for (const BackendId id : input_.eligible.changed())
+    for (const BackendId id : input_.traffic.changed())
         if (index(id) < world_.inputs.size()) ids.push_back(world_.inputs[index(id)].pool);
     std::ranges::sort(ids);
     const auto repeated = std::ranges::unique(ids);
@@ -176,7 +176,8 @@ void Compiler::compile_pool(PoolId id) {
     auto known = ids.backends.begin();
     for (const BackendConfig* backend : by_name) {
         while (known->phase != IdPhase::serving) ++known;
-        next.members.push_back({backend->name, backend->weight, input_.eligible[known->id], known->id});
+        const unsigned weight = backend->drained ? 0 : backend->weight;
+        next.members.push_back({backend->name, weight, input_.traffic[known->id].eligible, known->id});
         ++known;
     }
     set_records(config, ids, next.members, pool);
@@ -184,10 +185,10 @@ void Compiler::compile_pool(PoolId id) {
 }
 
 // What known flows may expect of a backend. `member`: null if it is not in the configuration any more.
-TrafficState traffic_state(const CompiledPool::Member* member) {
-    if (member == nullptr) return TrafficState::draining;
-    if (!member->eligible) return TrafficState::absent;  // dead: it loses its flows at once
-    return member->weight == 0 ? TrafficState::draining : TrafficState::serving;
+TrafficState traffic_state(const CompiledPool::Member* member, MemberTraffic traffic) {
+    if (member != nullptr && member->eligible)
+        return member->weight == 0 ? TrafficState::draining : TrafficState::serving;
+    return traffic.known == TrafficState::serving ? TrafficState::draining : traffic.known;
 }
 
 // Every backend of the pool that packets may still go to, and those that went. `members` stand in the
@@ -200,11 +201,12 @@ void Compiler::set_records(const PoolConfig& config, const IdRegistry::Pool& ids
         if (backend.phase == IdPhase::gone) continue;
         const bool configured = backend.phase == IdPhase::serving;
         present.push_back(backend.id);
-        set_input(backend.id, {.pool = ids.id,
-                               .state = traffic_state(configured ? &*member++ : nullptr),
-                               .forwarding = backend.forwarding ? backend.forwarding : config.forwarding,
-                               .address = backend.address,
-                               .hop = world_.hops->find(backend.address)});
+        set_input(backend.id,
+                  {.pool = ids.id,
+                   .state = traffic_state(configured ? &*member++ : nullptr, input_.traffic[backend.id]),
+                   .forwarding = backend.forwarding ? backend.forwarding : config.forwarding,
+                   .address = backend.address,
+                   .hop = world_.hops->find(backend.address)});
     }
     std::ranges::sort(present);
     std::vector<BackendId> went;

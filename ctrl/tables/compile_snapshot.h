@@ -3,9 +3,9 @@
 //
 // Theory of operation. CompiledWorld remembers what the previous snapshot was made from, beside the parts
 // made. Compiling again looks at what it is told has changed (a ConfigDelta, pools whose drains have ended,
-// backends whose eligibility was set), compares inputs there, and makes anew only what they changed:
+// backends whose traffic was set), compares inputs there, and makes anew only what they changed:
 //
-//   pool         looked at if its configuration, a drain, a backend's eligibility or the way to its backends
+//   pool         looked at if its configuration, a drain, a backend's traffic or the way to its backends
 //                changed
 //   MaglevTable  if {members by name, weight, eligible} or M changed (key and pool name are fixed)
 //   PoolTable    the same, or a member's BackendId, or the hash's input
@@ -34,31 +34,11 @@
 #include "ctrl/tables/config_delta.h"
 #include "ctrl/tables/header_template.h"
 #include "ctrl/tables/id_registry.h"
+#include "ctrl/tables/member_traffic.h"
 #include "ctrl/tables/next_hops.h"
 #include "dataplane/tables/forwarding_snapshot.h"
 
 namespace weir {
-
-// Which backends may get new flows. All of them until health says otherwise.
-class Eligibility {
-  public:
-    void set(BackendId id, bool eligible) {
-        if (index(id) >= ineligible_.size()) ineligible_.resize(index(id) + 1, false);
-        ineligible_[index(id)] = !eligible;
-        changed_.push_back(id);
-    }
-    [[nodiscard]] bool operator[](BackendId id) const {
-        return index(id) >= ineligible_.size() || !ineligible_[index(id)];
-    }
-    // Set since the last forget_changes().
-    [[nodiscard]] const std::vector<BackendId>& changed() const { return changed_; }
-    // They have been compiled.
-    void forget_changes() { changed_.clear(); }
-
-  private:
-    std::vector<bool> ineligible_;
-    std::vector<BackendId> changed_;
-};
 
 // A pool as it was compiled: inputs first, then what came of them.
 struct CompiledPool {
@@ -109,7 +89,7 @@ struct CompileInput {
     const ConfigDelta& delta;          // from the configuration compiled last into the same world, to this
     const IdRegistry& ids;             // delta.next() is assigned
     std::span<const PortFacts> ports;  // by PortId; as many as the configuration has
-    const Eligibility& eligible;
+    const TrafficPlan& traffic;
     std::uint64_t generation = 1;
     std::span<const PoolId> drained{};  // what IdRegistry::end_drains() returned for this generation
     const WaysChange* ways = nullptr;   // what KernelWays::take_change() returned; null: nothing changed

@@ -102,7 +102,7 @@ void write_header(const BackendInput& input, const PortFacts& port, BackendRecor
 BackendRecord make_backend_record(const BackendInput& input, ForwardingMode mode, const PortFacts& port) {
     BackendRecord record;
     if (input.state == TrafficState::absent) return record;
-    record.pool = input.pool;
+    (input.state == TrafficState::cut ? record.cut_pool : record.pool) = input.pool;
     record.state = input.state;
     record.mode = input.forwarding.value_or(mode);
     record.path = path_of(record.mode, input.address.family());

@@ -189,6 +189,18 @@ IdRegistry::Progress IdRegistry::observe(const SweepView& workers) {
     return progress;
 }
 
+std::size_t IdRegistry::cut(const BackendKey& key) {
+    const auto pool = pools_.find(key.pool);
+    if (pool == pools_.end()) return 0;
+    std::size_t ended = 0;
+    for (Backend& backend : pool->second.backends) {
+        if (backend.phase != IdPhase::draining || backend.name != key.name) continue;
+        backend.drained = true;
+        ++ended;
+    }
+    return ended;
+}
+
 std::vector<PoolId> IdRegistry::end_drains(std::uint64_t generation) {
     std::vector<Pool*> ended;
     for (Pool* pool : draining_pools_) {
@@ -245,6 +257,13 @@ void IdRegistry::free_gone(std::uint64_t generation, Progress& progress) {
 const IdRegistry::Pool* IdRegistry::find_pool(std::string_view name) const {
     const auto pool = pools_.find(name);
     return pool == pools_.end() || pool->second.phase == IdPhase::gone ? nullptr : &pool->second;
+}
+
+bool IdRegistry::knows(std::string_view pool, BackendId id) const {
+    const Pool* known = find_pool(pool);
+    return known != nullptr && std::ranges::any_of(known->backends, [id](const Backend& backend) {
+               return backend.id == id && backend.phase != IdPhase::gone;
+           });
 }
 
 ServiceId IdRegistry::service_id(const std::string& name, const IpAddress& vip) const {

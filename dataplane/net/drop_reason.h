@@ -53,7 +53,8 @@ namespace weir {
     X(no_backend, "the service's pool has no backend that may get traffic")                               \
     X(no_neighbor, "the backend's next hop has no known MAC address")                                     \
     X(too_big, "packet and tunnel headers exceed the port's MTU")                                         \
-    X(no_headroom, "no room in the mbuf for the tunnel headers")
+    X(no_headroom, "no room in the mbuf for the tunnel headers")                                          \
+    X(flow_cut, "of a flow that weir has ended: its backend could not be told, the client has been")
 // clang-format on
 
 enum class DropReason : std::uint8_t {

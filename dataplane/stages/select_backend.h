@@ -1,7 +1,7 @@
 // select_backend: a known flow goes where it went before; a new one where its pool's Maglev table says.
 //
-// Exits: burst.selected (backend is set), or the drops no_backend, no_neighbor, too_big, segmented and
-// no_headroom.
+// Exits: burst.selected (backend is set), or the drops no_backend, no_neighbor, too_big, segmented,
+// no_headroom and flow_cut.
 //
 // Theory of operation. A first pass looks every flow up in its first bucket, which classify has prefetched,
 // and is done with those that it finds: nearly all. What it misses it puts aside, and has the flow's second
@@ -12,8 +12,9 @@
 //
 // Invariants. A known flow never moves while its backend is in service for the packet's service: the entry's
 // backend is honoured if its record belongs to the service's present pool and is not absent. An entry that is
-// not honoured is bound to a new choice at once (a dead backend gets not one packet more, UDP included). A
-// full table changes no verdict: the packet is forwarded by its hash and counted.
+// not honoured is bound to a new choice at once (a dead backend gets not one packet more, UDP included),
+// unless its backend's flows are cut (cut.h). A full table changes no verdict: the packet is forwarded by its
+// hash and counted.
 //
 // In a sticky pool the owner of the client chooses (sticky.h): what misses there may leave for that worker's
 // ring (burst.handed_over).
@@ -21,6 +22,7 @@
 
 #include "dataplane/burst.h"
 #include "dataplane/packet.h"
+#include "dataplane/stages/cut.h"
 #include "dataplane/stages/flow_of.h"
 #include "dataplane/stages/sticky.h"
 #include "dataplane/state/flow_state.h"
@@ -35,6 +37,7 @@ struct SelectionContext {
     const ForwardingSnapshot& world;
     FlowTable& flows;
     WorkerCounters& counters;
+    ResetBuffer& resets;
     Tick now;
     StickyPart& sticky;
 };
@@ -64,10 +67,10 @@ inline void count_new_flow(WorkerCounters& counters, ServiceId service, BackendI
 }
 
 // Where a new flow goes: as it is pinned, else as the pool's table says; or kNoBackend.
-inline BackendId choice_for(const Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
+inline BackendId choice_for(const Burst& burst, std::uint32_t i, const SelectionContext& context,
                             const ServiceRecord& service, std::uint64_t hash) noexcept {
-    if (burst.pinned.has(i) && honoured(world, service, burst.pin[i]) != nullptr) return burst.pin[i];
-    return choose_backend(*service.table, hash);
+    if (burst.pinned.has(i) && honoured(context.world, service, burst.pin[i]) != nullptr) return burst.pin[i];
+    return choose_backend(*service.table, hash, context.now);
 }
 
 // A flow that the table does not know, or whose entry is not honoured (`stale`): the choice of the pool's
@@ -75,7 +78,7 @@ inline BackendId choice_for(const Burst& burst, std::uint32_t i, const Forwardin
 inline BackendId select_new(const Burst& burst, std::uint32_t i, const SelectionContext& context,
                             const ServiceRecord& record, std::uint64_t hash, FlowRef stale) noexcept {
     const ServiceId service = burst.service[i];
-    const BackendId chosen = choice_for(burst, i, context.world, record, hash);
+    const BackendId chosen = choice_for(burst, i, context, record, hash);
     if (stale) {
         count_flow_end(context.counters, service, stale.backend());
         context.flows.erase(stale);
@@ -122,27 +125,34 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     return burst.packet[i]->nb_segs > 1 ? DropReason::segmented : DropReason::no_headroom;
 }
 
+// False: there is an obstacle.
+[[gnu::always_inline]] inline bool is_sendable(const Burst& burst, std::uint32_t i,
+                                               const ForwardingSnapshot& world,
+                                               const BackendRecord& record) noexcept {
+    const rte_mbuf* packet = burst.packet[i];
+    return burst.ip_length[i] <= record.max_packet_length &&
+           packet->data_off + sizeof(EthernetHeader) >= record.header_length &&
+           (packet->nb_segs == 1 || world.ports[index(record.egress)].can_send_chains);
+}
+
 // Hands the packet to rewrite, if it can be sent, and counts it for its backend.
 [[gnu::always_inline]] inline void send_to(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                            const BackendRecord& record, BackendId id) noexcept {
-    const rte_mbuf* packet = burst.packet[i];
-    const std::uint32_t length = burst.ip_length[i];
-    const bool sendable = length <= record.max_packet_length &&
-                          packet->data_off + sizeof(EthernetHeader) >= record.header_length &&
-                          (packet->nb_segs == 1 || context.world.ports[index(record.egress)].can_send_chains);
-    if (!sendable) [[unlikely]]
+    if (!is_sendable(burst, i, context.world, record)) [[unlikely]]
         return burst.drop(i, obstacle(burst, i, record));
     burst.backend[i] = &record;
     burst.egress_ports |= 1u << index(record.egress);
     burst.selected_for(record.path, i).push(i);
     BackendCounters& counters = context.counters.backends[index(id)];
     counters.packets.add(1);
-    counters.bytes.add(length);
+    counters.bytes.add(burst.ip_length[i]);
 }
 
 // A new flow, or one whose entry (`stale`) is not honoured. `hash` is the selection's, or 0: not taken yet.
 [[gnu::noinline]] inline void send_new(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                        FlowRef stale, std::uint64_t hash) noexcept {
+    if (stale && cut_flow(burst, i, context, stale)) [[unlikely]]
+        return;
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
     if (hash == 0) [[unlikely]]
         hash = selection_hash_of(burst, i, context.world);
@@ -157,7 +167,7 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 [[gnu::noinline]] inline void send_unremembered(Burst& burst, std::uint32_t i,
                                                 const SelectionContext& context) noexcept {
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
-    const BackendId backend = choice_for(burst, i, context.world, service, burst.selection[i]);
+    const BackendId backend = choice_for(burst, i, context, service, burst.selection[i]);
     if (backend == kNoBackend) [[unlikely]]
         return burst.drop(i, DropReason::no_backend);
     count_new_flow(context.counters, burst.service[i], backend);
@@ -198,11 +208,13 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     return true;
 }
 
-// True: the packet waits to be handed over to its client's owner.
-inline bool asks_owner(Burst& burst, std::uint32_t i, const SelectionContext& context) noexcept {
+// True: the packet waits to be handed over to its client's owner, or has ended its flow (`stale`).
+inline bool asks_owner(Burst& burst, std::uint32_t i, const SelectionContext& context,
+                       FlowRef stale) noexcept {
     const PoolTable& pool = *context.world.service_records[index(burst.service[i])].table;
     if (!pool.sticky.is_on() || burst.pinned.has(i)) [[likely]]
         return false;
+    if (stale && cut_flow(burst, i, context, stale)) return true;
     return context.sticky.ask(burst, i, context.world, context.now);
 }
 
@@ -269,14 +281,14 @@ inline void select_backend(Burst& burst, const SelectionContext& context) noexce
     for (const std::uint32_t i : burst.missed) {
         const FlowRef entry = context.flows.find(burst.hash[i], burst.service[i], context.now);
         if (entry && detail::send_known(burst, i, context, entry)) continue;
-        if (!detail::asks_owner(burst, i, context))
+        if (!detail::asks_owner(burst, i, context, entry))
             detail::send_new(burst, i, context, entry, burst.selection[i]);
     }
     for (const std::uint32_t i : burst.turned_away) {
         const FlowRef entry = context.flows.find(burst.hash[i], burst.service[i], context.now);
         if (entry && detail::send_known(burst, i, context, entry)) [[unlikely]]
             continue;
-        if (detail::asks_owner(burst, i, context)) continue;
+        if (detail::asks_owner(burst, i, context, entry)) continue;
         if (!entry) [[likely]]
             detail::send_unremembered(burst, i, context);
         else

@@ -45,9 +45,11 @@ BackendId StickyPart::decide(const Asking& asking, std::uint64_t client, const F
     const auto serves = [&](BackendId id) noexcept { return may_serve(world, asking.service, id); };
     const auto choose = [&]() noexcept {
         const HashKey& key = world.selection_key;
-        return choose_backend(pool, is_v4(asking.packet)
-                                        ? prefix_hash<V4>(key, pool.sticky, source_of<V4>(asking.packet))
-                                        : prefix_hash<V6>(key, pool.sticky, source_of<V6>(asking.packet)));
+        return choose_backend(pool,
+                              is_v4(asking.packet)
+                                  ? prefix_hash<V4>(key, pool.sticky, source_of<V4>(asking.packet))
+                                  : prefix_hash<V6>(key, pool.sticky, source_of<V6>(asking.packet)),
+                              now);
     };
     if (!asking.begins_flow) {
         const BackendId known = table_->find({client, pool.id}, now);

@@ -70,11 +70,12 @@ class CounterArray {
     std::atomic<std::uint32_t> existing_{0};
 };
 
-// What weir sends of its own accord, in the order of OutgoingKind (drivers/host_rings.h), whose first value
-// is the kernel's.
-inline constexpr std::array kOriginatedKindNames = {std::string_view{"garp"},
-                                                    std::string_view{"neighbor_advertisement"}};
+// What weir sends of its own accord: what the host thread brings, in the order of OutgoingKind
+// (drivers/host_rings.h), whose first value is the kernel's; then the workers' own.
+inline constexpr std::array kOriginatedKindNames = {
+    std::string_view{"garp"}, std::string_view{"neighbor_advertisement"}, std::string_view{"rst"}};
 inline constexpr std::size_t kOriginatedKinds = kOriginatedKindNames.size();
+inline constexpr std::size_t kOriginatedRst = 2;
 
 struct alignas(64) WorkerCounters {
     Counter received, forwarded, answered, punted;
@@ -102,6 +103,7 @@ struct alignas(64) WorkerCounters {
     std::array<Counter, kPuntClasses> punted_by_class, punt_limited;
     std::array<Counter, kMaxPorts> host_tx, host_tx_refused;  // from the kernel, by port; the device was full
     std::array<Counter, kOriginatedKinds> originated;
+    Counter lost_resets;  // RSTs for clients: no mbuf, or the device was full or its port disabled
 
     CounterArray<ServiceCounters, kMaxServices> services;
     CounterArray<BackendCounters, kMaxBackends> backends;

@@ -5,7 +5,8 @@
 // a service; a record's own `mode` says what to do (a backend or pool may override the service's).
 //
 // Invariant: a BackendId means the same backend in every snapshot (dataplane/ids.h). A flow entry is honoured
-// only while the record's pool is the pool of the packet's service and its state lets known flows pass.
+// only while the record's pool is the pool of the packet's service, and it is ended only while the record's
+// cut_pool is that: one comparison for a known flow, and none more because flows can be cut.
 //
 // Built by the control core (ctrl/tables/), immutable once published; read by any worker.
 #pragma once
@@ -25,6 +26,7 @@ enum class TrafficState : std::uint8_t {
     absent,    // no such backend, or dead: known flows are misses, the sweep removes them
     serving,   // known flows pass, new ones come as the Maglev table says
     draining,  // removed, or of weight 0: known flows pass, no new ones
+    cut,       // known flows are ended by a RST with their next packet (stages/cut.h), no new ones
 };
 
 // Which of rewrite's loops a packet to the backend goes through: the mode and, of a tunnel, the family of the
@@ -33,7 +35,7 @@ enum class RewritePath : std::uint8_t { dsr, ipip_v4, ipip_v6, gue_v4, gue_v6 };
 inline constexpr std::size_t kRewritePaths = 5;
 
 struct alignas(64) BackendRecord {
-    PoolId pool = kNoPool;  // kNoPool exactly if the state is absent
+    PoolId pool = kNoPool;  // whose known flows pass: kNoPool exactly if the state is absent or cut
     TrafficState state = TrafficState::absent;
     ForwardingMode mode{};
     RewritePath path{};
@@ -48,7 +50,8 @@ struct alignas(64) BackendRecord {
     // Ethernet header, then the outer IP, UDP and GUE headers with every constant field filled in. Lengths,
     // TOS or class, DF and id, protocol, flow label, UDP source port and checksums are the packet's
     // (stages/rewrite_*.h).
-    std::array<std::uint8_t, 112> header{};
+    std::array<std::uint8_t, 108> header{};
+    PoolId cut_pool = kNoPool;  // whose known flows are ended: kNoPool unless the state is cut
 };
 static_assert(sizeof(BackendRecord) == 128, "two cache lines, IPv4 modes touch only the first");
 static_assert(offsetof(BackendRecord, header) == 16);

@@ -180,7 +180,7 @@ void compare_with_compilations_from_nothing(RandomKernel* kernel, std::mt19937_6
     RandomConfig operator_of(random);
     const KernelWays* ways = kernel == nullptr ? nullptr : &kernel->ways;
     IdRegistry registry;
-    Eligibility eligible;
+    TrafficPlan traffic;
     CompiledWorld world(HashKey::zero(), false, ways);
     std::vector<PortFacts> facts = edge_facts();
     std::unique_ptr<const Config> config;
@@ -196,18 +196,18 @@ void compare_with_compilations_from_nothing(RandomKernel* kernel, std::mt19937_6
         const std::vector<PoolId> drained = registry.end_drains(generation);
         drains += drained.size();
         if (registry.backend_ids() != 0)
-            eligible.set(BackendId{static_cast<std::uint32_t>(random() % registry.backend_ids())},
+            traffic.set(BackendId{static_cast<std::uint32_t>(random() % registry.backend_ids())},
                          random() % 3 != 0);
         if (random() % 64 == 0) facts[0].mac.bytes[5] ^= 1;
         if (kernel != nullptr) kernel->change();
         const WaysChange changed = kernel == nullptr ? WaysChange{} : kernel->ways.take_change();
-        grown = compile_snapshot({delta, registry, facts, eligible, generation, drained, &changed}, world);
-        eligible.forget_changes();
+        grown = compile_snapshot({delta, registry, facts, traffic, generation, drained, &changed}, world);
+        traffic.forget_changes();
         if (typed) config = std::move(next);
 
         CompiledWorld nothing(HashKey::zero(), false, ways);
         const auto fresh =
-            compile_snapshot({ConfigDelta(nullptr, *config), registry, facts, eligible, generation}, nothing);
+            compile_snapshot({ConfigDelta(nullptr, *config), registry, facts, traffic, generation}, nothing);
         expect_same_pools(*grown, *fresh);
         expect_same_services(*grown, *fresh, *config);
         expect_same_backends(*grown, *fresh);

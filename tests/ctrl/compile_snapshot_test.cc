@@ -18,13 +18,13 @@ class CompileTest : public testing::Test {
         const ConfigDelta delta(config_.get(), *config);
         const auto assigned = registry.assign(delta, ++generation);
         EXPECT_TRUE(assigned) << assigned.error().message;
-        keep(compile_snapshot({delta, registry, facts, eligible, generation}, world, &work));
+        keep(compile_snapshot({delta, registry, facts, traffic, generation}, world, &work));
         config_ = std::move(config);
         return *current;
     }
     const ForwardingSnapshot& compile_again(std::span<const PoolId> drained = {}) {
         ++generation;
-        keep(compile_snapshot({ConfigDelta::none(*config_), registry, facts, eligible, generation, drained},
+        keep(compile_snapshot({ConfigDelta::none(*config_), registry, facts, traffic, generation, drained},
                               world, &work));
         return *current;
     }
@@ -49,7 +49,7 @@ class CompileTest : public testing::Test {
     }
 
     IdRegistry registry;
-    Eligibility eligible;
+    TrafficPlan traffic;
     CompiledWorld world{HashKey::zero()};
     std::vector<PortFacts> facts = edge_facts();
     std::uint64_t generation = 0;
@@ -114,7 +114,7 @@ TEST_F(CompileTest, MembersAreSortedByNameWhateverTheFilesOrder) {
     const Config straight = web_config();
     const ConfigDelta delta(nullptr, straight);
     ASSERT_TRUE(other.assign(delta, 1));
-    EXPECT_EQ(compile_snapshot({delta, other, facts, eligible, 1}, other_world)->checksum, checksum)
+    EXPECT_EQ(compile_snapshot({delta, other, facts, traffic, 1}, other_world)->checksum, checksum)
         << "two appliances";
 }
 
@@ -210,12 +210,12 @@ TEST_F(CompileTest, RemovedPoolIsAbsentAtOnceAndComesBackUnderItsIds) {
 TEST_F(CompileTest, IneligibleBackendLosesItsSlotsAndItsKnownFlows) {
     compile(web_config());
     const BackendId w1 = id_of("web", "w1", "10.1.1.11");
-    eligible.set(w1, false);
+    traffic.set(w1, false);
     compile_again();
     EXPECT_EQ(work.maglevs, 1u);
     EXPECT_EQ(slots(*current->pools[0], w1), 0u);
     EXPECT_EQ(view(*current, ForwardingMode::ipip)[w1].state, TrafficState::absent) << "dead";
-    eligible.set(w1, true);
+    traffic.set(w1, true);
     compile_again();
     EXPECT_EQ(view(*current, ForwardingMode::ipip)[w1].state, TrafficState::serving);
     EXPECT_EQ(slots(*current->pools[0], w1), slots(*std::as_const(*current).pools[0], w1));
@@ -296,7 +296,7 @@ TEST_F(CompileTest, RemarksNameWhatCannotBeReached) {
     const ConfigDelta delta(nullptr, config);
     IdRegistry ids;
     ASSERT_TRUE(ids.assign(delta, 1));
-    (void)compile_snapshot({delta, ids, facts, eligible, 1}, replay);
+    (void)compile_snapshot({delta, ids, facts, traffic, 1}, replay);
     const NextHopRemarks derived = remark_next_hops(replay, config);
     ASSERT_EQ(derived.derived.size(), 1u);
     EXPECT_EQ(derived.derived[0].address, ip("10.1.1.33"));
@@ -338,7 +338,7 @@ TEST_F(CompileTest, ThousandPoolsOfAHundred) {
         Stopwatch one;
         const ConfigDelta delta(config_.get(), *held);
         ASSERT_TRUE(registry.assign(delta, ++generation));
-        keep(compile_snapshot({delta, registry, facts, eligible, generation}, world, &work));
+        keep(compile_snapshot({delta, registry, facts, traffic, generation}, world, &work));
         best_ms = std::min(best_ms, one.milliseconds());
         config_ = std::move(held);
         EXPECT_EQ(work.records, 2u) << "one drains, one serves";
@@ -349,7 +349,7 @@ TEST_F(CompileTest, ThousandPoolsOfAHundred) {
         best_weight_ms = std::min(best_weight_ms, weight.milliseconds());
         EXPECT_EQ(work.maglevs, 1u);
     }
-    eligible.set(BackendId{77'777}, false);
+    traffic.set(BackendId{77'777}, false);
     Stopwatch health;
     compile_again();
     const double health_ms = health.milliseconds();

@@ -151,5 +151,23 @@ TEST(HeaderTemplate, AbsentBackendIsEmpty) {
     EXPECT_EQ(record.pool, kNoPool);
 }
 
+TEST(HeaderTemplate, ACutBackendCanBeToldAndHonoursNoFlow) {
+    for (const ForwardingMode mode : {ForwardingMode::dsr, ForwardingMode::ipip, ForwardingMode::gue}) {
+        const BackendRecord serving = record_for("10.1.1.11", mode);
+        EXPECT_EQ(serving.pool, PoolId{3});
+        EXPECT_EQ(serving.cut_pool, kNoPool);
+        BackendInput input = input_for("10.1.1.11");
+        input.state = TrafficState::cut;
+        const BackendRecord cut = make_backend_record(input, mode, edge_facts()[0]);
+        EXPECT_EQ(cut.state, TrafficState::cut);
+        EXPECT_EQ(cut.pool, kNoPool);
+        EXPECT_EQ(cut.cut_pool, PoolId{3});
+        EXPECT_EQ(bytes_of(cut), bytes_of(serving));
+        EXPECT_EQ(cut.max_packet_length, serving.max_packet_length);
+        EXPECT_EQ(cut.outer_sum, serving.outer_sum);
+        EXPECT_TRUE(cut.resolved);
+    }
+}
+
 }  // namespace
 }  // namespace weir

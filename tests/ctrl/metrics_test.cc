@@ -39,9 +39,10 @@ class MetricsTest : public testing::Test {
         vlan.nic.clear();
         input.ports = {port, vlan};
     }
-    static WorldOptions options() {
+    WorldOptions options() {
         WorldOptions result;
         result.ports = edge_facts();
+        result.assigned = [this](World& to, const ConfigDelta& delta) { monitor.assigned(to, delta); };
         return result;
     }
     void apply(Config config) {
@@ -54,10 +55,12 @@ class MetricsTest : public testing::Test {
         for (int i = 0; i < 3; ++i) {
             workers.take(world.generation());
             world.tick();
+            monitor.tick(world);
         }
     }
     std::string text() {
         input.labels = make_metrics_labels(world);
+        input.health = make_health_metrics(*input.labels, monitor, {});
         input.generation = world.generation();
         input.checksum = world.checksum();
         input.publish_durations = world.publish_durations();
@@ -75,6 +78,7 @@ class MetricsTest : public testing::Test {
     }
 
     CountingWorkers workers{2};
+    HealthMonitor monitor{{}};
     World world{options(), workers.all()};
     MetricsInput input;
 };

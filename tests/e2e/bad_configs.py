@@ -88,6 +88,11 @@ REPLACED: list[tuple[str, str, str]] = [
     ("neighbor without a mac", 'mac = "02:00:00:00:00:11"; ', ""),
     # not built yet: refused by name, never ignored
     ("slow start not built", 'name = "web";', 'name = "web"; slow_start = "30s";'),
+    ("proxy protocol not built", 'name = "web";', 'name = "web"; client_address = "proxy_v2";'),
+    # health
+    ("udp check without a payload", 'name = "web";', 'name = "web"; health_check = { protocol = "udp"; };'),
+    ("cross_zone without a zone", 'name = "web";', 'name = "web"; cross_zone = false;'),
+    ("drain time of flows that are not kept", 'name = "web";', 'name = "web"; unhealthy_draining = "10s";'),
 ]
 
 # Right in themselves, but they need a restart: refused by name.

@@ -238,7 +238,8 @@ TEST_P(StickyRace, ClientsKeepTheirBackendOverReloadsUntilTheDurationEnds) {
         std::uint64_t as_new = 0;
         for (std::uint32_t client = 0; client < kClients; ++client) {
             const BackendId id = choose_backend(
-                pool, prefix_hash<V4>(world.selection_key, pool.sticky, flow_of(client, 0).source.v4()));
+                pool, prefix_hash<V4>(world.selection_key, pool.sticky, flow_of(client, 0).source.v4()),
+                Tick{});
             for (const auto& known : traffic.world().ids().find_pool("web")->backends)
                 if (known.id == id)
                     as_new += (known.address.v4().bits.value() & 0xff) == home[client] ? 1 : 0;

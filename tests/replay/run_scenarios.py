@@ -36,6 +36,7 @@ NOT_BY_REPLAY = {
     "tx_full": "a capture file never refuses a frame; tests/pipeline has a wire that does",
     "port_down": "a capture is never down; tests/pipeline disables a port",
     "no_headroom": "captures become mbufs with DPDK's headroom; tests/pipeline has mbufs without",
+    "flow_cut": "a replay's world does not change, and a cut backend gets no new flows; tests/pipeline changes it",
     "no_neighbor": "replay derives the MAC address of an unknown next hop; tests/pipeline leaves it out",
 }
 

@@ -169,6 +169,8 @@ class SteppedWorker {
         world_ = reader_.latch();
         counters_.snapshot_generation.set(world_->generation);
     }
+    // A world that the test has made of a latched one, and keeps; until the next latch().
+    void use(const ForwardingSnapshot& world) { world_ = &world; }
     // In bursts; what leaves is in wire(), freed by take() or its taker.
     void run(std::span<rte_mbuf* const> packets, Tick now, PortId port = PortId{0}) {
         wires_.resize(world_->ports.size());

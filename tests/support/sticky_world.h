@@ -89,10 +89,11 @@ class StickyTest : public DriversTest {
     unsigned by_maglev(const Tuple& tuple) {
         const ForwardingSnapshot& world = world_->worker().world();
         const PoolTable& pool = *world.service_records[0].table;
-        const BackendId id =
-            choose_backend(pool, tuple.source.is_v4()
-                                     ? prefix_hash<V4>(world.selection_key, pool.sticky, tuple.source.v4())
-                                     : prefix_hash<V6>(world.selection_key, pool.sticky, tuple.source.v6()));
+        const BackendId id = choose_backend(
+            pool,
+            tuple.source.is_v4() ? prefix_hash<V4>(world.selection_key, pool.sticky, tuple.source.v4())
+                                 : prefix_hash<V6>(world.selection_key, pool.sticky, tuple.source.v6()),
+            Tick{});
         for (const auto& known : world_->world().ids().find_pool("web")->backends)
             if (known.id == id) return known.address.v4().bits.value() & 0xff;
         return 0;
@@ -118,7 +119,7 @@ class StickyTest : public DriversTest {
         const PoolTable& pool = *world.service_records[0].table;
         for (const std::uint32_t client : candidates) {
             const BackendId id = choose_backend(
-                pool, prefix_hash<V4>(world.selection_key, pool.sticky, flow(client, 1).source.v4()));
+                pool, prefix_hash<V4>(world.selection_key, pool.sticky, flow(client, 1).source.v4()), Tick{});
             for (const auto& known : other.world().ids().find_pool("web")->backends)
                 if (known.id == id && (known.address.v4().bits.value() & 0xff) == after) return client;
         }

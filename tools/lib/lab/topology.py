@@ -111,6 +111,11 @@ class Lab:
         for address in leg.addresses:
             self.ip(host, "address", "add", address, "dev", leg.device)
 
+    def restore_routes(self, host: str) -> None:
+        """A device that goes down takes them along."""
+        for route in self.network.host(host).routes:
+            self.ip(host, route.family, "route", "replace", *route.arguments())
+
     def _set_sysctls(self, host: str, values: dict[str, int] | dict[str, int | str]) -> None:
         self.execute(host, "sysctl", "-qw", *(f"{key}={value}" for key, value in values.items()))
 
@@ -129,8 +134,7 @@ class Lab:
             self.add_leg(host.name, leg)
         for vip in host.vips:
             self.ip(host.name, "address", "add", vip, "dev", "lo")
-        for route in host.routes:
-            self.ip(host.name, route.family, "route", "add", *route.arguments())
+        self.restore_routes(host.name)
         if host.is_tunnel_end:
             rule = f"tcp flags syn tcp option maxseg size set {TUNNEL_MSS}"
             self.execute(host.name, "nft", "-f", "-", stdin="table inet lab {\n chain fits_tunnel {\n type filter hook "

@@ -55,22 +55,24 @@ def pool_entries(network: Network, without: Collection[str]) -> Iterator[str]:
         yield f'name = "{service.pool}"; deregistration_delay = "300s"; backends = (\n{backends}\n    );'
 
 
-def service_entries(network: Network) -> Iterator[str]:
+def service_entries(network: Network, pool: str | None = None) -> Iterator[str]:
     """Each VIP takes HTTP, and datagrams by which a test sees where a packet goes at this moment."""
     for one in network.services:
         for name, protocol, port in ((one.name, "tcp", 80), (f"{one.name}-probe", "udp", PROBE_PORT)):
             yield (f'name = "{name}"; vip = "{one.vip}"; protocol = "{protocol}"; port = {port}; '
-                   f'forwarding = "{one.kind}"; pool = "{one.pool}";')
+                   f'forwarding = "{one.kind}"; pool = "{pool or one.pool}";')
 
 
 def config_text(network: Network, without: Collection[str] = (), idle: str = "sleep",
-                static_neighbors: bool = False) -> str:
-    """The configuration of a scenario; `without` names backends that are not in the pools."""
+                static_neighbors: bool = False, pool: str | None = None, zone: str = "") -> str:
+    """The configuration of a scenario; `without` names backends that are not in the pools. `pool`: the entry of the one
+    pool, "web", that all services then have."""
     template = Template((Path(__file__).parent / "weir.cfg.in").read_text())
     return template.substitute(
         scenario=network.name, idle=idle, ports=listed(port_entries(network)), routes=listed(route_entries(network)),
-        neighbors=listed(neighbor_entries(network) if static_neighbors else ()), pools=listed(pool_entries(network, without)),
-        services=listed(service_entries(network)))
+        neighbors=listed(neighbor_entries(network) if static_neighbors else ()), zone=f'zone = "{zone}";' if zone else "",
+        pools=listed(pool_entries(network, without) if pool is None else (pool,)),
+        services=listed(service_entries(network, "web" if pool is not None else None)))
 
 
 class Metrics:

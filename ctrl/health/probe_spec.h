@@ -1,0 +1,54 @@
+// What a probe asks of whom: a plain value. Equal values are one probe, however many want to know its answer.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "ctrl/config/config.h"
+#include "dataplane/net/address.h"
+
+namespace weir {
+
+// Through the VIP, as the traffic goes: the backend is whom weir sends it to, which the probe's packets do
+// not say. `backend` tells two such probes apart and means nothing here.
+struct ProbeVia {
+    IpAddress vip;
+    std::uint64_t backend = 0;
+    auto operator<=>(const ProbeVia&) const = default;
+};
+
+struct ProbeSpec {
+    ProbeProtocol protocol = ProbeProtocol::tcp;
+    IpAddress address;       // the backend's
+    std::uint16_t port = 0;  // icmp: 0
+    std::string path, host, method, matcher, body;
+    std::string send, expect;
+    std::string grpc_service;
+    bool verify = false;
+    std::string ca_file;
+    Duration timeout{2'000};
+    std::optional<ProbeVia> via;  // absent: to the backend's own address
+    // Normally empty: the kernel's routes lead through the port's host interface, and its address is the
+    // source.
+    std::optional<IpAddress> source;
+    std::string interface;
+
+    auto operator<=>(const ProbeSpec&) const = default;
+    // Whom the sockets dial.
+    [[nodiscard]] const IpAddress& destination() const { return via ? via->vip : address; }
+};
+
+// `port` is the backend's; the check's own wins. Keys that the protocol gives no meaning are left out, so
+// that checks that do the same compare equal.
+[[nodiscard]] ProbeSpec make_probe_spec(const HealthCheckConfig& check, const IpAddress& address,
+                                        std::uint16_t port);
+
+// "tcp 10.1.1.11:80", "https [fd00::11]:443": for messages.
+[[nodiscard]] std::string to_text(const ProbeSpec& spec);
+
+// The same in every run and on every machine.
+[[nodiscard]] std::uint64_t hash_of(const ProbeSpec& spec);
+
+}  // namespace weir

@@ -1,0 +1,78 @@
+// The control core of a running appliance: what happens at which event, on the one loop.
+//
+// start -> listen -> announce -> run. The main thread, which must be the one that started the appliance.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ctrl/announce/vip_presence.h"
+#include "ctrl/appliance.h"
+#include "ctrl/control_loop.h"
+#include "ctrl/health/monitor.h"
+#include "ctrl/health/probe_source.h"
+#include "ctrl/health/prober.h"
+#include "ctrl/kernel/follow_kernel.h"
+#include "ctrl/metrics/metrics_input.h"
+#include "ctrl/metrics/prometheus_exporter.h"
+#include "ctrl/notify.h"
+#include "ctrl/reload.h"
+#include "drivers/result.h"
+
+namespace weir {
+
+class RunningWeir {
+  public:
+    // `file`: the configuration's, read again at each reload. `monitor` has followed the appliance's World
+    // from the beginning.
+    RunningWeir(std::string file, std::unique_ptr<Appliance> appliance,
+                std::unique_ptr<HealthMonitor> monitor, Notify notify);
+
+    Result<void> listen(const MetricsConfig& metrics);
+    // From here on the network hears of the VIPs.
+    Result<void> announce();
+    // Until SIGTERM or SIGINT. Precondition: announce() has succeeded.
+    void run();
+
+  private:
+    void reload();
+    void tick();
+    void keep_ports();
+    // Of its link, its MAC and its MTU: to the kernel, the network and the metrics.
+    void tell_of_port(std::size_t i);
+    // Probes from here on.
+    void watch_health();
+    void follow_health();
+    void save_health();
+    void read_statistics();
+    void read_ports();
+    void publish_metrics();
+
+    Notify notify_;
+    std::unique_ptr<Appliance> appliance_;
+    Reloader reloader_;
+    ControlLoop loop_;
+    Prober prober_{loop_};
+    ProberSource probes_{prober_};
+    std::unique_ptr<HealthMonitor> monitor_;
+    std::uint64_t followed_health_ = 0;  // version of the monitor
+    bool flush_is_due_ = false;
+    bool cannot_save_ = false;  // and has said so
+    std::optional<KernelFollower> follower_;
+    std::vector<PortStatistics> ports_;
+    std::optional<VipPresence> presence_;  // from announce() on
+    std::shared_ptr<const MetricsLabels> labels_;
+    std::chrono::steady_clock::time_point saved_at_{};
+    std::unique_ptr<PrometheusExporter> exporter_;
+};
+
+// The signals that weir answers. Blocked until somebody listens and once nobody does any more, so that one
+// that comes while weir starts or ends waits instead of killing it half way. Threads inherit the mask: only
+// the main thread ever sees them.
+void block_signals(bool blocked);
+
+}  // namespace weir

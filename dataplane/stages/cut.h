@@ -1,0 +1,74 @@
+// cut: ends the known TCP flows of a backend whose record says `cut` (its deadline has passed, or it has died
+// and its flows are to be reset), each with the next packet that its client sends.
+//
+// Exits: the client's packet as a RST to the backend (selected, as any packet that select_backend sends), or
+// the drop flow_cut where the backend cannot be reached; and in either case a RST to the client.
+//
+// Theory of operation. weir sees the client's segments only, and a segment is all that is needed. From the
+// VIP the client gets RFC 9293 3.10.7.1's answer to it: SEQ = SEG.ACK or, without an ACK, SEQ = 0 and
+// ACK = SEG.SEQ + SEG.LEN; it leaves by the port that the segment came by, to the MAC that it came from. The
+// segment itself becomes the client's RST to the backend: SEQ stays SEG.SEQ, which is what the backend
+// expects next (RFC 5961 3.2); IP options and extension headers stay, TCP options and payload go. From there
+// on it is a packet like any other, in the backend's forwarding mode.
+//
+// A RST of the client's own goes to the backend as it is and ends the flow. A SYN, or a datagram, begins a
+// flow elsewhere: that is select_backend's.
+//
+// Invariant: the entry goes with the packet that ends the flow. So weir sends at most one RST for a packet
+// that it receives, one for each flow that the table knew, and a sender can neither draw a second one nor one
+// for a flow that it makes up. What else the client has under way is a packet of an unknown flow, and the
+// backend that it goes to answers it with a RST of its own.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "dataplane/burst.h"
+#include "dataplane/ids.h"
+#include "dataplane/state/flow_table.h"
+#include "dataplane/state/worker_counters.h"
+#include "dataplane/tables/forwarding_snapshot.h"
+#include "dataplane/vlan_frame.h"
+
+namespace weir {
+
+struct SelectionContext;
+
+// The RSTs for clients that a burst draws, which all leave by the port that it came by. Emptied after each
+// burst. What the device refuses was never received, so it is no drop: it has a counter of its own.
+class ResetBuffer {
+  public:
+    [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+    // At most one for each packet of a burst.
+    void push(rte_mbuf* reset, PortId port) noexcept {
+        port_ = port;
+        packets_[count_++] = reset;
+    }
+    // `wire_of` as Pipeline::flush() takes it.
+    template <class WireOf>
+    [[gnu::cold]] void flush(const ForwardingSnapshot& world, WireOf&& wire_of,
+                             WorkerCounters& counters) noexcept {
+        const std::span<rte_mbuf*> all(packets_.data(), count_);
+        const PortRecord& port = world.ports[index(port_)];
+        if (port.vlan.any()) put_tags(all, port.vlan);
+        const std::uint32_t sent = port.enabled ? wire_of(port_).send(all) : 0;
+        counters.originated[kOriginatedRst].add(sent);
+        counters.lost_resets.add(count_ - sent);
+        rte_pktmbuf_free_bulk(packets_.data() + sent, count_ - sent);
+        count_ = 0;
+    }
+
+  private:
+    std::uint32_t count_ = 0;
+    PortId port_{};
+    std::array<rte_mbuf*, kBurstSize> packets_;
+};
+
+// A packet whose flow has the entry, which is not honoured. False, and nothing is done, unless the packet
+// ends the flow; else both are dealt with.
+bool cut_flow(Burst& burst, std::uint32_t i, const SelectionContext& context, FlowRef entry) noexcept;
+
+}  // namespace weir

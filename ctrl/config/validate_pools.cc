@@ -97,7 +97,6 @@ void refuse_unbuilt_lifecycle(CheckContext& check, const PoolConfig& pool) {
     };
     refuse(pool.stickiness.has_value(), "stickiness",
            "none, or hash = \"source_ip\" for stateless stickiness");
-    refuse(pool.slow_start != Duration(0), "slow_start", "\"0s\"");
 }
 
 // Whether what is said of health and zones can mean anything.

@@ -83,11 +83,14 @@ void HealthMonitor::judge(World& world, Pool& pool) {
                           .cuts_flows = member.cut || (is_unhealthy && flows.cut)});
     }
     const PoolTraffic traffic = judge_pool(judged, policy_of(pool.config));
-    for (std::size_t i = 0; i < registered.size(); ++i)
-        world.set_traffic(registered[i]->id, traffic.members[i]);
+    for (std::size_t i = 0; i < registered.size(); ++i) {
+        MemberTraffic member = traffic.members[i];
+        if (member.eligible && registered[i]->ramps_until) member.ramp = registered[i]->ramp;
+        world.set_traffic(registered[i]->id, member);
+    }
     for (const BackendId id : pool.members)
         if (const Member& member = *members_.at(id).second; !member.is_registered())
-            world.set_traffic(id, {false, leaver_traffic(pool, member, traffic.fails_open)});
+            world.set_traffic(id, {false, leaver_traffic(pool, member, traffic.fails_open), {}});
     show_pool(pool, traffic, registered.size());
 }
 
@@ -164,7 +167,12 @@ void HealthMonitor::tick_members(World& world, Time now) {
             member->keeps_until.reset();
             mark(*pool);
         }
-        const bool waits = member->generation != 0 || member->keeps_until || is_leaving(*member);
+        if (member->ramps_until && *member->ramps_until <= now) {
+            member->ramps_until.reset();
+            mark(*pool);
+        }
+        const bool waits =
+            member->generation != 0 || member->keeps_until || member->ramps_until || is_leaving(*member);
         refresh(*pool, *member);
         if (!waits) {
             waiting_.erase(id);

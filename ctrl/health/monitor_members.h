@@ -26,6 +26,8 @@ struct HealthMonitor::Member {
     Time leaves_at{};                 // the drain's deadline
     bool cut = false;                 // it has passed, and the pool ends flows then
     std::optional<Time> keeps_until;  // unhealthy: its flows are its own so long
+    Ramp ramp{};                      // slow start
+    std::optional<Time> ramps_until;
 
     [[nodiscard]] const BackendHealth& effective() const {
         return health.verdict == HealthVerdict::none && inherited ? *inherited : health;

@@ -54,6 +54,7 @@ class HealthMonitorTest : public testing::Test {
         HealthMonitorOptions result;
         result.now = [this] { return now; };
         result.unix_time = [this] { return unix_time; };
+        result.tick = [] { return Tick{640}; };
         result.notify = [this](Severity, const std::string& sentence) { sentences.push_back(sentence); };
         return result;
     }
@@ -84,15 +85,15 @@ class HealthMonitorTest : public testing::Test {
         monitor.flush(world);
         settle();
     }
-    [[nodiscard]] const BackendRow& row(std::string_view name) {
+    [[nodiscard]] const MonitoredBackend& row(std::string_view name) {
         rows = monitor.rows();
-        for (const BackendRow& one : rows)
+        for (const MonitoredBackend& one : rows)
             if (one.name == name) return one;
-        static const BackendRow kNone;
+        static const MonitoredBackend kNone;
         return kNone;
     }
     [[nodiscard]] std::string state_of(std::string_view name) {
-        const BackendRow& one = row(name);
+        const MonitoredBackend& one = row(name);
         return std::string(name_of(one.status.state)) + " " + std::string(one.status.reason);
     }
     // Names of the members that have slots.
@@ -118,7 +119,7 @@ class HealthMonitorTest : public testing::Test {
     AnsweringProbes probes;
     HealthMonitor monitor{monitor_options()};
     World world{world_options(), workers.all()};
-    std::vector<BackendRow> rows;
+    std::vector<MonitoredBackend> rows;
 };
 
 TEST_F(HealthMonitorTest, FromRegistrationToHealthy) {
@@ -227,6 +228,21 @@ TEST_F(HealthMonitorTest, UnhealthyFlowsKeptForAWhile) {
     config.pools[0].unhealthy_flows = UnhealthyFlows::reset;
     apply(config);
     EXPECT_EQ(known(1), TrafficState::cut);
+}
+
+TEST_F(HealthMonitorTest, ABackendThatBecomesHealthyStartsSlowly) {
+    Config config = checked_config();
+    config.pools[0].slow_start = seconds(30);
+    start(config);
+    probes.answer("10.1.1.11", ProbeOutcome::success, "HTTP 200");
+    flush();
+    const std::uint64_t checksum = world.snapshot()->pools[0]->maglev.checksum();
+    ASSERT_FALSE(world.snapshot()->pools[0]->ramps.empty());
+    EXPECT_EQ(world.snapshot()->pools[0]->ramps[0], (Ramp{Tick{640}, 30 * kTicksPerSecond}));
+    pass(seconds(30));
+    settle();
+    EXPECT_TRUE(world.snapshot()->pools[0]->ramps.empty());
+    EXPECT_EQ(world.snapshot()->pools[0]->maglev.checksum(), checksum);
 }
 
 TEST_F(HealthMonitorTest, DeregistrationDrainsUntilTheLastFlow) {
@@ -342,7 +358,7 @@ TEST_F(HealthMonitorTest, WhatTheLastRunKnewHoldsUntilTheFirstVerdict) {
     World second(with, workers.all());
     ASSERT_TRUE(second.apply(checked_config()));
     restarted.start(probes);
-    const std::vector<BackendRow> before = restarted.rows();
+    const std::vector<MonitoredBackend> before = restarted.rows();
     EXPECT_EQ(before[0].status.state, BackendState::healthy);
     EXPECT_EQ(before[0].since, 999'000);
     EXPECT_EQ(before[1].status.reason, "Target.Timeout");

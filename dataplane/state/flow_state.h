@@ -41,8 +41,10 @@ enum class FlowState : std::uint8_t {
 inline constexpr std::size_t kFlowStates = 8;
 
 // What a packet means for a flow.
-enum class FlowEvent : std::uint8_t { syn, segment, fin, rst, datagram };
+enum class FlowEvent : std::uint8_t { syn, rst, segment, fin, datagram };
 inline constexpr std::size_t kFlowEvents = 5;
+// Begins or breaks off a connection: few packets do, and they are told from the others by one comparison.
+[[nodiscard]] constexpr bool is_syn_or_rst(FlowEvent event) noexcept { return event <= FlowEvent::rst; }
 
 // Of a segment with several flags the strongest counts: RST, then SYN (with FIN it is no connection, with ACK
 // no client's), then FIN.
@@ -84,13 +86,13 @@ using Row = std::array<FlowState, std::bit_ceil(kFlowEvents)>;  // a row is foun
 consteval std::array<Row, kFlowStates> make_transitions() noexcept {
     using enum FlowState;
     return {{
-        // syn, segment, fin, rst, datagram
+        // syn, rst, segment, fin, datagram
         {none, none, none, none, none},
-        {tcp_opening, tcp_established, tcp_closing, tcp_reset, tcp_opening},
-        {tcp_opening, tcp_established, tcp_closing, tcp_reset, tcp_midflow},
-        {tcp_established, tcp_established, tcp_closing, tcp_reset, tcp_established},
+        {tcp_opening, tcp_reset, tcp_established, tcp_closing, tcp_opening},
+        {tcp_opening, tcp_reset, tcp_established, tcp_closing, tcp_midflow},
+        {tcp_established, tcp_reset, tcp_established, tcp_closing, tcp_established},
         {tcp_opening, tcp_closing, tcp_closing, tcp_closing, tcp_closing},
-        {tcp_opening, tcp_established, tcp_closing, tcp_reset, tcp_reset},
+        {tcp_opening, tcp_reset, tcp_established, tcp_closing, tcp_reset},
         {udp_first, udp_first, udp_first, udp_first, udp},
         {udp, udp, udp, udp, udp},
     }};

@@ -293,6 +293,35 @@ TEST_F(FlowsTest, flows_of_a_pool_that_the_service_has_left_are_bound_anew_at_on
     world.expect_consistent();
 }
 
+TEST_F(FlowsTest, signs_of_trouble_are_counted_for_the_backend_of_the_flow) {
+    struct Sign {
+        std::vector<std::uint8_t> flags;
+        std::uint64_t syn_repeats, client_resets;
+    };
+    const Sign signs[] = {
+        {{kSyn}, 0, 0},
+        {{kSyn, kSyn, kSyn}, 2, 0},
+        {{kSyn, kAck, kSyn}, 0, 0},  // may be forged, and the backend has answered
+        {{kSyn, kRst}, 0, 1},        // it gave up
+        {{kSyn, kAck, kRst | kAck}, 0, 1},
+        {{kSyn, kAck, kRst, kRst, kAck, kRst}, 0, 2},  // the second RST of three ends nothing
+        {{kSyn, kAck, kFin | kAck, kRst}, 0, 0},       // it had ended
+        {{kRst}, 0, 0},                                // of nothing that is known
+        {{kAck, kRst}, 0, 0},                          // of nothing that is confirmed
+        {{kSyn, kFin, kSyn, kSyn}, 1, 0},
+    };
+    for (const Sign& sign : signs) {
+        SmallWorld world(only_old(1, 1));
+        for (const std::uint8_t flags : sign.flags) send(world, tcp_frame(flow(1), flags), Tick{1});
+        send(world, udp_frame(flow(1)), Tick{1});
+        send(world, udp_frame(flow(1)), Tick{1});
+        const BackendCounters& counters = world.worker().counters().backends[0];
+        EXPECT_EQ(counters.syn_repeats.value(), sign.syn_repeats) << &sign - signs;
+        EXPECT_EQ(counters.client_resets.value(), sign.client_resets) << &sign - signs;
+        world.expect_consistent();
+    }
+}
+
 TEST_F(FlowsTest, entries_of_a_removed_service_are_swept_and_its_gauges_return_to_zero) {
     Config config = old_serve();
     config.services.push_back(service("second", "203.0.113.11", "web"));

@@ -75,6 +75,11 @@ TEST(FlowState, only_a_syn_on_a_closing_flow_reopens_it) {
     }
 }
 
+TEST(FlowState, syn_and_rst_are_told_from_the_rest) {
+    for (const FlowEvent event : {syn, rst}) EXPECT_TRUE(is_syn_or_rst(event));
+    for (const FlowEvent event : {segment, fin, datagram}) EXPECT_FALSE(is_syn_or_rst(event));
+}
+
 TEST(FlowState, first_packets) {
     EXPECT_EQ(first_flow_state(syn), tcp_opening);
     EXPECT_EQ(first_flow_state(segment), tcp_midflow);

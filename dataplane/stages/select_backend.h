@@ -173,17 +173,18 @@ inline void count_sign(BackendCounters& counters, FlowState before, FlowEvent ev
     }
 }
 
-// A SYN or RST of a known flow. A SYN on a flow that had ended counts as a new flow, and goes elsewhere if its
-// backend gets no new ones any more.
+// A SYN or RST of a known flow. A SYN on a flow that had ended counts as a new flow; where the backend is not
+// in full service, any SYN does, and chooses anew. One that is forged (RFC 5961 4) can so move a flow of such
+// a backend, and none of any other.
 [[gnu::noinline]] inline void send_syn_or_rst(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                               const BackendRecord& record, FlowRef entry) noexcept {
     const FlowState before = entry.state();
     const FlowEvent event = burst.event[i];
     const BackendId backend = entry.backend();
     count_sign(context.counters.backends[index(backend)], before, event);
-    const bool reopens = reopens_flow(before, event);
-    if (reopens && record.state == TrafficState::draining) return send_new(burst, i, context, entry, 0);
-    if (reopens) count_new_flow(context.counters, burst.service[i], backend);
+    if (record.state != TrafficState::serving && may_begin_anew(before, event))
+        return send_new(burst, i, context, entry, 0);
+    if (reopens_flow(before, event)) count_new_flow(context.counters, burst.service[i], backend);
     const FlowState state = next_flow_state(before, event);
     FlowTable::touch(entry, state, context.now, context.world.timeouts[state]);
     send_to(burst, i, context, record, backend);

@@ -11,7 +11,9 @@
 //     own.
 //   - a SYN on a closing flow opens a new one on an old 5-tuple; on an established one it may be forged
 //     (RFC 5961 4) and changes nothing. The caller keeps the backend of a reopened flow if that still gets
-//     new flows: a forged RST or FIN followed by a forged SYN then moves nothing either.
+//     new flows: a forged RST or FIN followed by a forged SYN then moves nothing either. If it gets none, the
+//     caller lets any SYN choose anew: a client that begins again must not be held at a backend that may be
+//     silent, by its own SYNs, which keep the entry alive.
 //
 // All functions are total: a state met with a packet of the other protocol (a false match) is left as it is.
 // Pure functions; any thread.
@@ -105,8 +107,13 @@ inline constexpr std::array<Row, kFlowStates> kTransitions = make_transitions();
     return flow_state::kTransitions[static_cast<std::size_t>(state)][static_cast<std::size_t>(event)];
 }
 
-// True if the packet begins a new flow on the 5-tuple of a known one: counted as new, and balanced anew if
-// the backend gets no new flows.
+// True if the packet may begin a connection on the 5-tuple of a known flow, which then must not keep it at a
+// backend that is not in full service.
+[[nodiscard]] constexpr bool may_begin_anew(FlowState state, FlowEvent event) noexcept {
+    return event == FlowEvent::syn && state != FlowState::udp_first && state != FlowState::udp;
+}
+
+// True if it begins one for certain, as a flow's end was seen: counted as new, wherever it goes.
 [[nodiscard]] constexpr bool reopens_flow(FlowState state, FlowEvent event) noexcept {
     return event == FlowEvent::syn && (state == FlowState::tcp_closing || state == FlowState::tcp_reset);
 }

@@ -72,6 +72,8 @@ TEST(FlowState, only_a_syn_on_a_closing_flow_reopens_it) {
     for (const Step& step : kSteps) {
         const bool expected = step.event == syn && (step.from == tcp_closing || step.from == tcp_reset);
         EXPECT_EQ(reopens_flow(step.from, step.event), expected) << step.why;
+        const bool is_tcp = step.from != udp_first && step.from != udp;
+        EXPECT_EQ(may_begin_anew(step.from, step.event), is_tcp && step.event == syn) << step.why;
     }
 }
 

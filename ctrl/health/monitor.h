@@ -67,6 +67,9 @@ class HealthMonitor {
     using Time = HealthMonitorOptions::Time;
     static constexpr std::chrono::seconds kRemembered{300};
     static constexpr std::size_t kMostRemembered = 1'000;
+    // Signs of trouble within a second that bring a probe forward, where the pool's check is `passive`.
+    // Anyone can forge them, so that is all that they do.
+    static constexpr std::uint64_t kTroublingRepeats = 3, kTroublingResets = 10;
 
     explicit HealthMonitor(HealthMonitorOptions options);
     ~HealthMonitor();
@@ -132,6 +135,7 @@ class HealthMonitor {
     void tick_members(World& world, Time now);
     void tick_leaving(World& world, Pool& pool, Member& member, Time now);
     void measure(const World& world, Time now);
+    void look_for_trouble(const World& world);
     void notify(Severity severity, const std::string& sentence) const;
 
     HealthMonitorOptions options_;
@@ -147,7 +151,7 @@ class HealthMonitor {
     std::vector<Time> unpublished_;                        // results that no generation has yet
     DurationHistogram reactions_;
     std::uint64_t version_ = 0;
-    Time next_tick_{};
+    Time next_tick_{}, next_look_for_trouble_{};
 };
 
 }  // namespace weir

@@ -3,6 +3,7 @@
 
 #include "ctrl/health/monitor.h"
 #include "ctrl/health/monitor_members.h"
+#include "ctrl/metrics/counter_sums.h"
 #include "ctrl/tables/sweep_view.h"
 
 namespace weir {
@@ -144,6 +145,10 @@ void HealthMonitor::tick(World& world) {
     if (now < next_tick_) return;
     next_tick_ = now + kLook;
     tick_members(world, now);
+    if (now >= next_look_for_trouble_) {
+        next_look_for_trouble_ = now + std::chrono::seconds(1);
+        look_for_trouble(world);
+    }
     while (!departed_.empty() && departed_.front().first <= now) {
         departed_.pop_front();
         ++version_;
@@ -157,6 +162,23 @@ void HealthMonitor::measure(const World& world, Time now) {
     const std::uint64_t oldest = SweepView(world.workers()).oldest_generation();
     for (; !reacting_.empty() && reacting_.front().first <= oldest; reacting_.pop_front())
         reactions_.record(now - reacting_.front().second);
+}
+
+void HealthMonitor::look_for_trouble(const World& world) {
+    for (const auto& [name, pool] : pools_) {
+        if (!pool->config.health_check || !pool->config.health_check->passive) continue;
+        for (const BackendId id : pool->members) {
+            Member& member = *members_.at(id).second;
+            BackendSums sums;
+            for (const WorkerCounters* worker : world.workers()) add_counters(sums, *worker, id);
+            const std::uint64_t repeats =
+                sums.syn_repeats - std::exchange(member.syn_repeats, sums.syn_repeats);
+            const std::uint64_t resets =
+                sums.client_resets - std::exchange(member.client_resets, sums.client_resets);
+            if (member.probe && (repeats >= kTroublingRepeats || resets >= kTroublingResets))
+                probes_->probe_now(*member.probe);
+        }
+    }
 }
 
 void HealthMonitor::tick_members(World& world, Time now) {

@@ -29,6 +29,9 @@ struct HealthMonitor::Member {
     Ramp ramp{};                      // slow start
     std::optional<Time> ramps_until;
 
+    // Of its id since weir's start, as of the last look.
+    std::uint64_t syn_repeats = 0, client_resets = 0;
+
     [[nodiscard]] const BackendHealth& effective() const {
         return health.verdict == HealthVerdict::none && inherited ? *inherited : health;
     }

@@ -401,6 +401,27 @@ TEST_F(HealthMonitorTest, RemovedPoolsAndReusedIds) {
     EXPECT_EQ(probes.subscriptions.size(), 2u);
 }
 
+TEST_F(HealthMonitorTest, SignsOfTroubleBringAProbeForwardAndDoNothingElse) {
+    for (const bool passive : {false, true}) {
+        Config config = checked_config();
+        config.pools[0].health_check->passive = passive;
+        passive ? apply(config) : start(config);
+        pass(seconds(1));
+        workers[0].backends[0].syn_repeats.add(1);
+        workers[1].backends[0].syn_repeats.add(1);
+        workers[0].backends[1].client_resets.add(9);
+        pass(seconds(1));
+        for (const auto& [id, one] : probes.subscriptions) EXPECT_EQ(one.brought_forward, 0u) << "too few";
+        workers[1].backends[0].syn_repeats.add(3);
+        workers[0].backends[1].client_resets.add(10);
+        const std::uint64_t before = world.generation();
+        pass(seconds(1));
+        pass(seconds(1));
+        for (const auto& [id, one] : probes.subscriptions) EXPECT_EQ(one.brought_forward, passive ? 1u : 0u);
+        EXPECT_EQ(world.generation(), before);
+    }
+}
+
 TEST_F(HealthMonitorTest, ManyResultsAreOnePublication) {
     start(checked_config());
     const std::uint64_t before = world.generation();

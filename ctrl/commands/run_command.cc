@@ -8,6 +8,7 @@
 #include "ctrl/config/read_config.h"
 #include "ctrl/log.h"
 #include "ctrl/running_weir.h"
+#include "dataplane/tick_clock.h"
 
 namespace weir {
 
@@ -42,7 +43,13 @@ Result<void> run(const std::string& file, const Config& config, const Notify& no
     if (!key) return tl::make_unexpected(key.error());
     const double now =
         std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-    HealthMonitorOptions health{.notify = notify, .saved = load_saved_health(saved_health_file(config), now)};
+    // Asked once EAL runs: before that there is no TSC rate.
+    const auto tick = [clock = std::optional<TickClock>()]() mutable {
+        if (!clock) clock.emplace();
+        return clock->now();
+    };
+    HealthMonitorOptions health{
+        .tick = tick, .notify = notify, .saved = load_saved_health(saved_health_file(config), now)};
     auto monitor = std::make_unique<HealthMonitor>(std::move(health));
     auto appliance = Appliance::start(
         config, *key, notify,

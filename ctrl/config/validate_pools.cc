@@ -88,16 +88,6 @@ void check_members(CheckContext& check, const PoolConfig& pool) {
     }
 }
 
-// What this version reads and has not built.
-void refuse_unbuilt_lifecycle(CheckContext& check, const PoolConfig& pool) {
-    const auto refuse = [&](bool used, const char* key, const char* allowed) {
-        if (used)
-            check.error(pool, key,
-                        fmt::format("{}: {} is not built yet; allowed: {}", name_of(pool), key, allowed));
-    };
-    refuse(pool.slow_start != Duration(0), "slow_start", "\"0s\"");
-}
-
 // Whether what is said of health and zones can mean anything.
 void check_lifecycle(CheckContext& check, const PoolConfig& pool) {
     const MinimumHealthyConfig& minimum = pool.minimum_healthy;
@@ -153,7 +143,6 @@ void check_pools(CheckContext& check) {
         if (!used.contains(pool.name))
             check.warning(pool, "name",
                           fmt::format("{}: no service uses it; its backends are unused", name_of(pool)));
-        refuse_unbuilt_lifecycle(check, pool);
         check_lifecycle(check, pool);
     }
     if (backends > kMaxBackends)

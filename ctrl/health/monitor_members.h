@@ -26,6 +26,11 @@ struct HealthMonitor::Member {
     Time leaves_at{};                 // the drain's deadline
     bool cut = false;                 // it has passed, and the pool ends flows then
     std::optional<Time> keeps_until;  // unhealthy: its flows are its own so long
+    Ramp ramp{};                      // slow start
+    std::optional<Time> ramps_until;
+
+    // Of its id since weir's start, as of the last look.
+    std::uint64_t syn_repeats = 0, client_resets = 0;
 
     [[nodiscard]] const BackendHealth& effective() const {
         return health.verdict == HealthVerdict::none && inherited ? *inherited : health;

@@ -330,6 +330,19 @@ void add_services(const MetricsInput& input, Families& families) {
                 });
 }
 
+// What clients' packets say of a backend.
+void add_signs(Families& families, const std::vector<NamedBackend>& backends) {
+    add_table<NamedBackend>(
+        families, FamilyBuilder::counter,
+        {{"backend_syn_repeats_total", "SYNs that clients sent again: no answer has come so far.",
+          [](const NamedBackend& n) { return number(n.sums.syn_repeats); }},
+         {"backend_client_resets_total", "Flows, opening or established, that clients ended by a RST.",
+          [](const NamedBackend& n) { return number(n.sums.client_resets); }}},
+        backends, [](FamilyBuilder& family, const NamedBackend& n, double value) {
+            family.add({{"pool", n.backend->pool}, {"backend", n.backend->name}}, value);
+        });
+}
+
 void add_backends(const MetricsInput& input, Families& families) {
     std::vector<NamedBackend> backends;
     for (const MetricsLabels::Backend& backend : input.labels->backends) {
@@ -340,6 +353,7 @@ void add_backends(const MetricsInput& input, Families& families) {
         }
         backends.push_back({&backend, sums});
     }
+    add_signs(families, backends);
     add_traffic(families, "backend", backends,
                 [](FamilyBuilder& family, const NamedBackend& n, double value) {
                     family.add({{"pool", n.backend->pool}, {"backend", n.backend->name}}, value);

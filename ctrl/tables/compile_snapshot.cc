@@ -41,8 +41,12 @@ bool same_selection(const CompiledPool& a, const CompiledPool& b) {
                               });
 }
 
-bool same_ids(const CompiledPool& a, const CompiledPool& b) {
-    return std::ranges::equal(a.members, b.members, {}, &CompiledPool::Member::id, &CompiledPool::Member::id);
+// What a PoolTable knows of its members beside that.
+bool same_targets(const CompiledPool& a, const CompiledPool& b) {
+    return std::ranges::equal(a.members, b.members,
+                              [](const CompiledPool::Member& x, const CompiledPool::Member& y) {
+                                  return x.id == y.id && x.ramp == y.ramp;
+                              });
 }
 
 SelectionInput selection_input(const PoolConfig& pool) {
@@ -177,7 +181,8 @@ void Compiler::compile_pool(PoolId id) {
     for (const BackendConfig* backend : by_name) {
         while (known->phase != IdPhase::serving) ++known;
         const unsigned weight = backend->drained ? 0 : backend->weight;
-        next.members.push_back({backend->name, weight, input_.traffic[known->id].eligible, known->id});
+        const MemberTraffic traffic = input_.traffic[known->id];
+        next.members.push_back({backend->name, weight, traffic.eligible, known->id, traffic.ramp});
         ++known;
     }
     set_records(config, ids, next.members, pool);
@@ -240,7 +245,7 @@ void Compiler::make_table(const PoolConfig& config, PoolId id, CompiledPool next
     CompiledPool& old = world_.pools[index(id)];
     const std::shared_ptr<const PoolTable> old_table = world_.tables[index(id)];
     const bool reuse_maglev = old_table != nullptr && same_selection(old, next);
-    const bool reuse_table = reuse_maglev && same_ids(old, next) &&
+    const bool reuse_table = reuse_maglev && same_targets(old, next) &&
                              old_table->input == selection_input(config) &&
                              old_table->sticky == sticky_rule(config);
     next.ids = std::move(old.ids);
@@ -261,6 +266,9 @@ void Compiler::make_table(const PoolConfig& config, PoolId id, CompiledPool next
         table->maglev = MaglevTable::build(world_.selection_key, config.name, members, old.slots);
         ++work_.maglevs;
     }
+    std::vector<Ramp> ramps;
+    for (const CompiledPool::Member& member : old.members) ramps.push_back(member.ramp);
+    table->ramps = Ramps(std::move(ramps), table->maglev);
     set_table(id, std::move(table), config.name);
     ++work_.pools;
 }

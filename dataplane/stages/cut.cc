@@ -147,6 +147,7 @@ bool cut_flow(Burst& burst, std::uint32_t i, const SelectionContext& context, Fl
     const FlowEvent event = burst.event[i];
     if (record.cut_pool != service.pool || event == FlowEvent::syn || event == FlowEvent::datagram)
         return false;
+    detail::count_sign(context.counters.backends[index(id)], entry.state(), event);
     count_flow_end(context.counters, burst.service[i], id);
     context.flows.erase(entry);
     if (event != FlowEvent::rst) {

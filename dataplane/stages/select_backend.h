@@ -175,15 +175,35 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     send_to(burst, i, context, context.world.view_of(service)[backend], backend);
 }
 
-// A SYN on a flow that had ended counts as a new flow. False: it has to be balanced anew, because its backend
-// gets no new ones any more, or because its client's owner has to know.
-[[gnu::noinline]] inline bool send_reopened(Burst& burst, std::uint32_t i, const SelectionContext& context,
-                                            const BackendRecord& record, FlowRef entry) noexcept {
+// What a client's SYN or RST says of the backend of its flow.
+inline void count_sign(BackendCounters& counters, FlowState before, FlowEvent event) noexcept {
+    const bool opening = before == FlowState::tcp_opening;
+    if (event == FlowEvent::syn) {
+        if (opening) counters.syn_repeats.add(1);
+    } else if (event == FlowEvent::rst && (opening || before == FlowState::tcp_established)) {
+        counters.client_resets.add(1);
+    }
+}
+
+// A SYN or RST of a known flow. A SYN on a flow that had ended counts as a new flow; where the backend is not
+// in full service, any SYN does, and chooses anew. One that is forged (RFC 5961 4) can so move a flow of such
+// a backend, and none of any other. False, and nothing is done: it begins a new flow, of which its client's
+// owner has to know.
+[[gnu::noinline]] inline bool send_syn_or_rst(Burst& burst, std::uint32_t i, const SelectionContext& context,
+                                              const BackendRecord& record, FlowRef entry) noexcept {
+    const FlowState before = entry.state();
+    const FlowEvent event = burst.event[i];
+    const bool chooses_anew = record.state != TrafficState::serving && may_begin_anew(before, event);
     const PoolTable& pool = *context.world.service_records[index(burst.service[i])].table;
-    if (record.state == TrafficState::draining || pool.sticky.is_on()) return false;
+    if (pool.sticky.is_on() && (chooses_anew || reopens_flow(before, event))) return false;
     const BackendId backend = entry.backend();
-    count_new_flow(context.counters, burst.service[i], backend);
-    const FlowState state = next_flow_state(entry.state(), burst.event[i]);
+    count_sign(context.counters.backends[index(backend)], before, event);
+    if (chooses_anew) {
+        send_new(burst, i, context, entry, 0);
+        return true;
+    }
+    if (reopens_flow(before, event)) count_new_flow(context.counters, burst.service[i], backend);
+    const FlowState state = next_flow_state(before, event);
     FlowTable::touch(entry, state, context.now, context.world.timeouts[state]);
     send_to(burst, i, context, record, backend);
     return true;
@@ -198,11 +218,10 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
         honoured(context.world, context.world.service_records[index(burst.service[i])], backend);
     if (record == nullptr) [[unlikely]]
         return false;
-    const FlowState before = entry.state();
     const FlowEvent event = burst.event[i];
-    if (reopens_flow(before, event)) [[unlikely]]
-        return send_reopened(burst, i, context, *record, entry);
-    const FlowState state = next_flow_state(before, event);
+    if (is_syn_or_rst(event)) [[unlikely]]
+        return send_syn_or_rst(burst, i, context, *record, entry);
+    const FlowState state = next_flow_state(entry.state(), event);
     FlowTable::touch(entry, state, context.now, context.world.timeouts[state]);
     send_to(burst, i, context, *record, backend);
     return true;

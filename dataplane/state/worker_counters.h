@@ -38,6 +38,9 @@ struct BackendCounters {
     Counter bytes;    // of their IP packets as received, tunnel headers not counted
     Counter new_flows;
     Counter active_flows;
+    // Signs of trouble, seen in the client's packets: a SYN again on a flow that has got no further (the
+    // backend, or its answer, is silent), and a RST on one that was opening or established.
+    Counter syn_repeats, client_resets;
 };
 
 // T by id. Reserves the memory for kIds of them and touches only what is made to exist.

@@ -23,6 +23,7 @@ struct Ramp {
     Tick start{};
     TickCount length = 0;  // 0: not ramping
 
+    friend constexpr bool operator==(const Ramp&, const Ramp&) noexcept = default;
     // A worker may still be a moment before the start.
     [[nodiscard]] constexpr bool is_over(Tick now) const noexcept {
         return length == 0 || ticks_since(now) >= static_cast<std::int64_t>(length);

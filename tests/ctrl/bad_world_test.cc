@@ -77,7 +77,7 @@ const std::vector<BadLine> kBadLines = {
      5,
      in_pool("cross_zone = false;"),
      {"pool \"web\": cross_zone = false", "its own zone", "zone = \"...\""}},
-    {"slow_start", 5, in_pool("slow_start = \"30s\";"), {"slow_start is not built yet", "\"0s\""}},
+    {"slow_start", 5, in_pool("slow_start = \"2h\";"), {"slow_start is \"2h\"", "\"1h\""}},
     {"unhealthy_flows", 5, in_pool("unhealthy_flows = \"kepp\";"), {"did you mean \"keep\"?", "\"reset\""}},
     {"unhealthy_draining",
      5,

@@ -90,6 +90,9 @@ TEST_F(MetricsTest, SumsWorkersAndNamesThings) {
     workers[1].services[0].dropped[0].add(2);
     workers[0].backends[1].bytes.add(700);
     workers[1].backends[1].active_flows.add(4);
+    workers[0].backends[1].syn_repeats.add(6);
+    workers[1].backends[1].syn_repeats.add(1);
+    workers[1].backends[0].client_resets.add(9);
     workers[0].drop(DropReason::no_backend);
     workers[1].drop(DropReason::no_backend);
     workers[1].busy_tsc.add(2'500'000'000);
@@ -101,6 +104,8 @@ TEST_F(MetricsTest, SumsWorkersAndNamesThings) {
     EXPECT_EQ(value("weir_service_dropped_packets_total{service=\"web\",reason=\"no_headroom\"}"), "0");
     EXPECT_EQ(value("weir_backend_bytes_total{pool=\"web\",backend=\"w2\"}"), "700");
     EXPECT_EQ(value("weir_backend_active_flows{pool=\"web\",backend=\"w2\"}"), "4");
+    EXPECT_EQ(value("weir_backend_syn_repeats_total{pool=\"web\",backend=\"w2\"}"), "7");
+    EXPECT_EQ(value("weir_backend_client_resets_total{pool=\"web\",backend=\"w1\"}"), "9");
     EXPECT_EQ(value("weir_dropped_packets_total{reason=\"no_backend\"}"), "2");
     EXPECT_EQ(value("weir_worker_busy_seconds_total{worker=\"1\"}"), "2.5");
     EXPECT_EQ(value("weir_flow_table_entries{worker=\"1\"}"), "77");
@@ -148,6 +153,10 @@ TEST_F(MetricsTest, WhatGoesToTheKernelAndComesFromIt) {
     EXPECT_EQ(value("weir_host_tx_refused_packets_total{port=\"edge\"}"), "7");
     EXPECT_EQ(value("weir_originated_packets_total{kind=\"garp\"}"), "8");
     EXPECT_EQ(value("weir_originated_packets_total{kind=\"neighbor_advertisement\"}"), "0");
+    workers[1].originated[kOriginatedRst].add(2);
+    workers[1].lost_resets.add(3);
+    EXPECT_EQ(value("weir_originated_packets_total{kind=\"rst\"}"), "2");
+    EXPECT_EQ(value("weir_worker_lost_resets_total{worker=\"1\"}"), "3");
 }
 
 TEST_F(MetricsTest, BackendStates) {

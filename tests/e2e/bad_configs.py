@@ -87,7 +87,6 @@ REPLACED: list[tuple[str, str, str]] = [
     ("backend without an address", 'address = "10.1.0.11"; port = 80', "port = 80"),
     ("neighbor without a mac", 'mac = "02:00:00:00:00:11"; ', ""),
     # not built yet: refused by name, never ignored
-    ("slow start not built", 'name = "web";', 'name = "web"; slow_start = "30s";'),
     ("proxy protocol not built", 'name = "web";', 'name = "web"; client_address = "proxy_v2";'),
     # health
     ("udp check without a payload", 'name = "web";', 'name = "web"; health_check = { protocol = "udp"; };'),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <set>
 #include <span>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include "ctrl/config/hash_key_file.h"
 #include "ctrl/config/read_config.h"
 #include "ctrl/config/setting_text.h"
+#include "ctrl/health/pool_policy.h"
 #include "ctrl/tables/port_facts.h"
 #include "dataplane/net/address_text.h"
 
@@ -86,6 +88,29 @@ Result<std::vector<Outage>> parse_outages(const IdRegistry& ids, const std::vect
     return outages;
 }
 
+// As health would have it: who is not down counts as healthy (pool_policy.h).
+void judge_pools(const Config& config, const IdRegistry& ids, const std::vector<BackendId>& down,
+                 TrafficPlan& traffic) {
+    for (const PoolConfig& pool : config.pools) {
+        std::map<std::string_view, const BackendConfig*> by_name;
+        for (const BackendConfig& backend : pool.backends) by_name.emplace(backend.name, &backend);
+        std::vector<BackendId> members;
+        std::vector<PoolMember> judged;
+        for (const IdRegistry::Backend& known : ids.find_pool(pool.name)->backends) {
+            const BackendConfig* const backend = by_name.at(known.name);
+            const bool is_down = std::ranges::find(down, known.id) != down.end();
+            members.push_back(known.id);
+            judged.push_back({.verdict = is_down ? HealthVerdict::unhealthy : HealthVerdict::healthy,
+                              .has_weight = backend->weight != 0,
+                              .is_near = backend->zone == config.zone,
+                              .keeps_flows = is_down && pool.unhealthy_flows == UnhealthyFlows::keep,
+                              .cuts_flows = is_down && pool.unhealthy_flows == UnhealthyFlows::reset});
+        }
+        const PoolTraffic got = judge_pool(judged, policy_of(pool));
+        for (std::size_t i = 0; i < members.size(); ++i) traffic.set(members[i], got.members[i]);
+    }
+}
+
 // A snapshot for each time at which a backend goes or comes back. `first` compiles the configuration.
 void compile_stages(const std::vector<Outage>& outages, const ConfigDelta& first,
                     std::span<const PortFacts> ports, OfflineWorld& world) {
@@ -100,8 +125,7 @@ void compile_stages(const std::vector<Outage>& outages, const ConfigDelta& first
         OfflineWorld::Stage stage{.from = time, .snapshot = nullptr, .down = {}};
         for (const Outage& outage : outages)
             if (outage.from <= time && time < outage.to) stage.down.push_back(outage.id);
-        for (const Outage& outage : outages)
-            traffic.set(outage.id, std::ranges::find(stage.down, outage.id) == stage.down.end());
+        judge_pools(world.config, world.ids, stage.down, traffic);
         const bool is_first = world.stages.empty();
         stage.snapshot = compile_snapshot({.delta = is_first ? first : later,
                                            .ids = world.ids,

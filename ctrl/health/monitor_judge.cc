@@ -3,7 +3,6 @@
 
 #include "ctrl/health/monitor.h"
 #include "ctrl/health/monitor_members.h"
-#include "ctrl/metrics/counter_sums.h"
 #include "ctrl/tables/sweep_view.h"
 
 namespace weir {
@@ -171,10 +170,9 @@ void HealthMonitor::look_for_trouble(const World& world) {
             Member& member = *members_.at(id).second;
             BackendSums sums;
             for (const WorkerCounters* worker : world.workers()) add_counters(sums, *worker, id);
-            const std::uint64_t repeats =
-                sums.syn_repeats - std::exchange(member.syn_repeats, sums.syn_repeats);
-            const std::uint64_t resets =
-                sums.client_resets - std::exchange(member.client_resets, sums.client_resets);
+            const BackendSums before = std::exchange(member.seen, sums).value_or(sums);
+            const std::uint64_t repeats = sums.syn_repeats - before.syn_repeats;
+            const std::uint64_t resets = sums.client_resets - before.client_resets;
             if (member.probe && (repeats >= kTroublingRepeats || resets >= kTroublingResets))
                 probes_->probe_now(*member.probe);
         }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ctrl/health/monitor.h"
+#include "ctrl/metrics/counter_sums.h"
 
 namespace weir {
 
@@ -29,8 +30,8 @@ struct HealthMonitor::Member {
     Ramp ramp{};                      // slow start
     std::optional<Time> ramps_until;
 
-    // Of its id since weir's start, as of the last look.
-    std::uint64_t syn_repeats = 0, client_resets = 0;
+    // What its id had counted at the last look; absent: nobody has looked.
+    std::optional<BackendSums> seen;
 
     [[nodiscard]] const BackendHealth& effective() const {
         return health.verdict == HealthVerdict::none && inherited ? *inherited : health;

@@ -69,7 +69,10 @@ void CurlProbe::set_common_options() {
         tls && !spec_.host.empty() ? spec_.host.substr(0, spec_.host.find(':')) : literal;
     set(CURLOPT_URL, fmt::format("{}://{}:{}/", tls ? "https" : "http", name, spec_.port).c_str());
     set(CURLOPT_REQUEST_TARGET, spec_.path.c_str());  // as it stands: no dots resolved, no fragment cut
-    add_header("Host: " + (spec_.host.empty() ? literal : spec_.host));
+    const bool usual =
+        spec_.port == (tls ? 443 : 80);  // RFC 9110 7.2: a port that is not goes with the address
+    const std::string authority = usual ? literal : fmt::format("{}:{}", literal, spec_.port);
+    add_header("Host: " + (spec_.host.empty() ? authority : spec_.host));
     set(CURLOPT_PROXY, "");  // whatever stands in the environment
     // No name is ever resolved, but libcurl would remember each address and walk all of them with each probe.
     set(CURLOPT_DNS_CACHE_TIMEOUT, 0L);
@@ -78,6 +81,7 @@ void CurlProbe::set_common_options() {
         set(CURLOPT_CONNECT_TO, connect_to_);
     }
     set(CURLOPT_NOSIGNAL, 1L);
+    set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(spec_.timeout.count()) + 1'000);  // ours comes first
     set(CURLOPT_FRESH_CONNECT, 1L);
     set(CURLOPT_FORBID_REUSE, 1L);
     set(CURLOPT_BUFFERSIZE, long{kReadSize});

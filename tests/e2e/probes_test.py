@@ -199,8 +199,8 @@ def test_nobody_there(space: None) -> None:
 @pytest.fixture
 def firewall(space: None) -> Iterator[Callable[[str], None]]:
     def rule(text: str) -> None:
-        run(*in_space("nft", "-f", "-"), stdin=f"flush ruleset\ntable inet t {{ chain c {{ type filter hook "
-            f"input priority 0; {text}; }} }}")
+        chain = f"chain c {{\n type filter hook input priority 0\n {text}\n }}"
+        run(*in_space("nft", "-f", "-"), stdin=f"flush ruleset\ntable inet t {{\n {chain}\n }}\n")
     yield rule
     run(*in_space("nft", "flush", "ruleset"))
 

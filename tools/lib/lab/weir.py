@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from string import Template
+from typing import Any
 
-from lab.built import weir_binary
+from lab.built import weir_binary, weirctl_binary
 from lab.network import Network
 from lab.shell import end, in_namespace, start, wait_until
 from lab.topology import Lab
@@ -114,8 +116,16 @@ class Weir:
         self.lab = lab
         self.config_file = directory / "weir.cfg"
         self.log_file = directory / "weir.log"
-        self.config_file.write_text(config if config is not None else config_text(lab.network))
+        self.socket = directory / "control.sock"
+        self.state_directory = directory / "state"
+        self.config_file.write_text(self.controlled(config if config is not None else config_text(lab.network)))
         self.process: subprocess.Popen[bytes] | None = None
+
+    def controlled(self, config: str) -> str:
+        """The configuration with a control socket and a state directory of this weir's own."""
+        if re.search(r"^control\b", config, re.MULTILINE):
+            return config
+        return (f'{config}control = {{ socket = "{self.socket}"; state_directory = "{self.state_directory}"; }};\n')
 
     def __enter__(self) -> "Weir":
         self.log_file.touch()
@@ -154,6 +164,22 @@ class Weir:
             return metrics
         raise RuntimeError(f"weir's metrics do not answer; its log:\n{self.log()}")
 
+    def ctl(self, *arguments: str, given: str | None = None, seconds: float = 30) -> subprocess.CompletedProcess[str]:
+        """weirctl: exit code, what it printed, what it complained of."""
+        return subprocess.run([weirctl_binary(), "--socket", str(self.socket), *arguments], input=given,
+                              capture_output=True, text=True, timeout=seconds, check=False)
+
+    def asked(self, *arguments: str) -> Any:
+        """What weirctl --json says; it must succeed."""
+        done = self.ctl("--json", *arguments)
+        if done.returncode != 0:
+            raise RuntimeError(f"weirctl {' '.join(arguments)}: exit code {done.returncode}: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def backends(self, pool: str = "web") -> dict[str, dict[str, Any]]:
+        """`show backends` of one pool, by name; a name that drains at an old address too shows its new one."""
+        return {row["name"]: row for row in reversed(self.asked("show", "backends")) if row["pool"] == pool}
+
     def knows_its_neighbors(self) -> bool:
         """The kernel has told weir the MAC of every next hop."""
         now = self.metrics()
@@ -170,7 +196,7 @@ class Weir:
         assert self.process
         before = self.reloads()
         fresh = self.config_file.with_suffix(".new")
-        fresh.write_text(config)
+        fresh.write_text(self.controlled(config))
         fresh.replace(self.config_file)
         self.process.send_signal(signal.SIGHUP)
         if not wait_until(lambda: self.ended() or self.reloads() != before, seconds, step=0.02) or self.ended():

@@ -125,12 +125,11 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     return burst.packet[i]->nb_segs > 1 ? DropReason::segmented : DropReason::no_headroom;
 }
 
-// False: there is an obstacle.
-[[gnu::always_inline]] inline bool is_sendable(const Burst& burst, std::uint32_t i,
+// False: there is an obstacle. `length` is the IP packet's.
+[[gnu::always_inline]] inline bool is_sendable(const rte_mbuf* packet, std::uint32_t length,
                                                const ForwardingSnapshot& world,
                                                const BackendRecord& record) noexcept {
-    const rte_mbuf* packet = burst.packet[i];
-    return burst.ip_length[i] <= record.max_packet_length &&
+    return length <= record.max_packet_length &&
            packet->data_off + sizeof(EthernetHeader) >= record.header_length &&
            (packet->nb_segs == 1 || world.ports[index(record.egress)].can_send_chains);
 }
@@ -138,14 +137,15 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 // Hands the packet to rewrite, if it can be sent, and counts it for its backend.
 [[gnu::always_inline]] inline void send_to(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                            const BackendRecord& record, BackendId id) noexcept {
-    if (!is_sendable(burst, i, context.world, record)) [[unlikely]]
+    const std::uint32_t length = burst.ip_length[i];
+    if (!is_sendable(burst.packet[i], length, context.world, record)) [[unlikely]]
         return burst.drop(i, obstacle(burst, i, record));
     burst.backend[i] = &record;
     burst.egress_ports |= 1u << index(record.egress);
     burst.selected_for(record.path, i).push(i);
     BackendCounters& counters = context.counters.backends[index(id)];
     counters.packets.add(1);
-    counters.bytes.add(burst.ip_length[i]);
+    counters.bytes.add(length);
 }
 
 // A new flow, or one whose entry (`stale`) is not honoured. `hash` is the selection's, or 0: not taken yet.

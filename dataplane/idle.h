@@ -44,7 +44,6 @@ class Idle {
     // any more leaves the worker with naps.
     void watch(std::span<const RxQueue> interrupting) noexcept {
         has_let_go_ = false;
-        wait_.cancel();
         wait_.watch(interrupting);
     }
     // How many buckets of the flow table a loop that found nothing shall sweep: by time, so that short sleeps

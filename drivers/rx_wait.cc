@@ -37,6 +37,7 @@ RxWait::RxWait(std::span<const RxQueue> queues) : wake_fd_(eventfd(0, EFD_NONBLO
 // Never allocates: there was room for all from the start.
 void RxWait::watch(std::span<const RxQueue> queues) noexcept {
     if (queues.size() > queues_.capacity()) return;
+    cancel();  // a sleep that was prepared has armed none of these
     for (const RxQueue& queue : queues) {
         queues_.push_back({queue, -1, {}});
         if (watch_one(queues_.back())) continue;

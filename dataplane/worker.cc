@@ -121,13 +121,22 @@ bool Worker::send_for_host(const ForwardingSnapshot& world, Tick now) noexcept {
     return count != 0;
 }
 
+// The queues' numbers may be others than before.
+void Worker::watch_again() noexcept {
+    std::array<RxQueue, kMaxPorts> interrupting;
+    std::size_t count = 0;
+    for (const PolledQueue& polled : polled_) interrupting[count++] = polled.rx;
+    idle_->watch(std::span(interrupting).first(count));
+}
+
 // One burst from each queue of an enabled device, and one of what the host thread has. True if any packet
 // came.
 bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
-    bool busy = false;
+    bool busy = false, all_are_there = true;
     for (const PolledQueue& polled : polled_) {
         // A device's ports are disabled together.
         if (!world.ports[index(polled.ports.first())].enabled) [[unlikely]] {
+            all_are_there = false;
             if (idle_ != nullptr) idle_->stop_watching();
             continue;
         }
@@ -140,6 +149,8 @@ bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
         else
             untag(burst, polled.ports, counters_, [&](Burst& of_port) { run(of_port, world, now); });
     }
+    if (idle_ != nullptr && idle_->has_let_go() && all_are_there) [[unlikely]]
+        watch_again();
     return send_for_host(world, now) || busy;
 }
 

@@ -83,6 +83,7 @@ class Worker {
 
     void add_port(PortId port, const WorkerQueues& queues);
     bool poll(const ForwardingSnapshot& world, Tick now) noexcept;
+    void watch_again() noexcept;
     void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
     void hand_up() noexcept;
     bool send_for_host(const ForwardingSnapshot& world, Tick now) noexcept;

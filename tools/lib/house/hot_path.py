@@ -30,6 +30,7 @@ LEFT_OUT = {
     r"weir::Idle::resume\(": "the first packet after a sleep was prepared: takes the preparation back",
     r"weir::Idle::begin\(": "asks for exact timers, before the loop",
     r"weir::RxWait::(stop_watching|unwatch_all)\(": "a port has been disabled: lets go of its device, once",
+    r"weir::(Worker::watch_again|RxWait::watch)\(": "the port's device is there again: watches its interrupts, once",
     r"\bTickClock::TickClock\(|^TickClock$": "asks once for the TSC's rate, before the loop",
     r"weir::Published<.*>::Reader::Reader\(": "registers the worker with QSBR, before the loop",
     r"weir::Published<.*>::Reader::leave\(": "unregisters it, after the loop",

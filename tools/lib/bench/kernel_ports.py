@@ -55,15 +55,17 @@ def frames(lab: Lab, file: Path) -> Path:
 
 
 def measure(lab: Lab, folder: Path, device: str, rate: int | None) -> Measured:
+    file = frames(lab, folder / "frames.pcap")
     config = config_text(lab.network, idle="poll", static_neighbors=True).replace(DEVICES["net_af_packet"], device)
     with Weir(lab, folder, config) as weir:
         assert weir.process
         arrived, before, used = lab.counted("weir", "edge", "rx_packets"), weir.metrics(), cpu_seconds(weir.process.pid)
         begun = time.monotonic()
-        with Blast(lab, "client", "eth0", frames(lab, folder / "frames.pcap"), SECONDS, rate) as blast:
+        with Blast(lab, "client", "eth0", file, SECONDS, rate) as blast:
             blast.result()
         passed = time.monotonic() - begun
         used = cpu_seconds(weir.process.pid) - used
+        time.sleep(1.5)  # the device's own numbers are read once a second
         if not wait_until(lambda: weir.metrics().unaccounted() == 0, 5):
             raise CommandFailed("weir holds on to frames")
         now, arrived = weir.metrics(), lab.counted("weir", "edge", "rx_packets") - arrived

@@ -25,7 +25,12 @@ using Clock = std::chrono::steady_clock;
 
 // Of libxdp, which net_af_xdp needs: passes every frame on.
 constexpr const char* kProgram = "/usr/lib/x86_64-linux-gnu/bpf/xsk_def_xdp_prog.o";
-constexpr milliseconds kBack{1000};  // from the link to the first frame
+// From the link to the first frame.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr milliseconds kBack{10'000};  // sanitizers take many times as long
+#else
+constexpr milliseconds kBack{1000};
+#endif
 
 // Clients come by "edge" (wire0), backends are behind "core" (wire2), dsr.
 Config config_of_two_ports() {

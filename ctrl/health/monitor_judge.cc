@@ -56,10 +56,11 @@ namespace {
 struct FlowsOfUnhealthy {
     bool keep, cut;
 };
-FlowsOfUnhealthy flows_of_unhealthy(const PoolConfig& config, bool time_is_over) {
+FlowsOfUnhealthy flows_of_unhealthy(const PoolConfig& config, bool within_its_time) {
     if (config.unhealthy_flows == UnhealthyFlows::reset) return {false, true};
     if (config.unhealthy_flows != UnhealthyFlows::keep) return {false, false};
-    return {!time_is_over, time_is_over};
+    const bool keeps = within_its_time || config.unhealthy_draining == Duration(0);
+    return {keeps, !keeps};
 }
 
 }  // namespace
@@ -71,8 +72,7 @@ void HealthMonitor::judge(World& world, Pool& pool) {
         const Member& member = *members_.at(id).second;
         if (!member.is_registered()) continue;
         const bool is_unhealthy = member.effective().verdict == HealthVerdict::unhealthy;
-        const bool over = pool.config.unhealthy_draining != Duration(0) && !member.keeps_until;
-        const FlowsOfUnhealthy flows = flows_of_unhealthy(pool.config, over);
+        const FlowsOfUnhealthy flows = flows_of_unhealthy(pool.config, member.keeps_until.has_value());
         registered.push_back(&member);
         judged.push_back({.verdict = member.effective().verdict,
                           .has_check = pool.config.health_check.has_value() && pool.is_used(),
@@ -98,7 +98,7 @@ void HealthMonitor::judge(World& world, Pool& pool) {
 TrafficState HealthMonitor::leaver_traffic(const Pool& pool, const Member& member, bool fails_open) const {
     if (member.cut) return TrafficState::cut;
     if (fails_open || member.effective().verdict != HealthVerdict::unhealthy) return TrafficState::draining;
-    const FlowsOfUnhealthy flows = flows_of_unhealthy(pool.config, !member.keeps_until);
+    const FlowsOfUnhealthy flows = flows_of_unhealthy(pool.config, member.keeps_until.has_value());
     if (flows.keep) return TrafficState::draining;
     return flows.cut ? TrafficState::cut : TrafficState::absent;
 }

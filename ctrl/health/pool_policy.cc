@@ -21,10 +21,11 @@ bool is_enough(std::span<const PoolMember> members, const PoolPolicy& policy, bo
     return healthy >= policy.count && healthy * 100 >= std::uint64_t{policy.percentage} * counted;
 }
 
-// What becomes of the known flows of a member that is not eligible.
-TrafficState known_flows_of(const PoolMember& member) {
+// What becomes of the known flows of a member that is not eligible. Dead is dead, whether the operator has
+// taken it out too; but nobody counts as dead while the pool fails open.
+TrafficState known_flows_of(const PoolMember& member, bool fails_open) {
     if (member.cuts_flows) return TrafficState::cut;
-    if (member.drained || is_healthy(member)) return TrafficState::draining;   // or it is in another zone
+    if (fails_open || is_healthy(member)) return TrafficState::draining;       // drained, or in another zone
     if (member.verdict == HealthVerdict::none) return TrafficState::draining;  // nobody has called it dead
     return member.keeps_flows ? TrafficState::draining : TrafficState::absent;
 }
@@ -52,7 +53,8 @@ PoolTraffic judge_pool(std::span<const PoolMember> members, const PoolPolicy& po
         MemberTraffic& one = traffic.members.emplace_back();
         one.eligible = !member.drained && healthy && is_candidate && !drops;
         if (one.eligible) continue;
-        one.known = drops && !member.drained && healthy ? TrafficState::draining : known_flows_of(member);
+        one.known = drops && !member.drained && healthy ? TrafficState::draining
+                                                        : known_flows_of(member, traffic.fails_open);
     }
     return traffic;
 }

@@ -243,6 +243,17 @@ TEST_F(HealthMonitorTest, ABackendThatBecomesHealthyStartsSlowly) {
     settle();
     EXPECT_TRUE(world.snapshot()->pools[0]->ramps.empty());
     EXPECT_EQ(world.snapshot()->pools[0]->maglev.checksum(), checksum);
+TEST_F(HealthMonitorTest, ADeadOneThatLeavesKeepsItsFlowsIfItsPoolSaysSo) {
+    Config config = checked_config();
+    config.pools[0].unhealthy_flows = UnhealthyFlows::keep;
+    start(config);
+    probes.answer("10.1.1.11", ProbeOutcome::success, "HTTP 200");
+    probes.answer("10.1.1.12", ProbeOutcome::timeout, "no answer within 2s", 2);
+    flush();
+    workers[0].backends[1].active_flows.add(1);
+    config.pools[0].backends.change().pop_back();
+    apply(config);
+    EXPECT_EQ(known(1), TrafficState::draining) << "unhealthy_draining = 0: as long as they last";
 }
 
 TEST_F(HealthMonitorTest, DeregistrationDrainsUntilTheLastFlow) {

@@ -98,16 +98,17 @@ TEST(BackendStatus, EveryStateAndReasonOfELB) {
     }
 }
 
-// Members as letters: H healthy, U unhealthy, I initial, D drained, h u i in another zone, 0 of weight 0.
+// Members as letters: H healthy, U unhealthy, I initial, D drained, X both drained and unhealthy,
+// h u i in another zone, 0 of weight 0.
 std::vector<PoolMember> members_of(std::string_view letters) {
     std::vector<PoolMember> members;
     for (const char letter : letters) {
         PoolMember member;
         const char upper = static_cast<char>(letter & ~0x20);
-        member.verdict = upper == 'U'   ? HealthVerdict::unhealthy
-                         : upper == 'I' ? HealthVerdict::none
-                                        : HealthVerdict::healthy;
-        member.drained = letter == 'D';
+        member.verdict = upper == 'U' || upper == 'X' ? HealthVerdict::unhealthy
+                         : upper == 'I'               ? HealthVerdict::none
+                                                      : HealthVerdict::healthy;
+        member.drained = letter == 'D' || letter == 'X';
         member.has_weight = letter != '0';
         member.is_near = letter < 'a';
         members.push_back(member);
@@ -142,6 +143,8 @@ TEST(PoolPolicy, WhoGetsTraffic) {
         {"II", {}, "++", true, false},    // at the start too
         {"UUD", {}, "++d", true, false},  // not whom the operator took out
         {"D", {}, "d", false, false},     // nobody to count: nothing is below
+        {"HX", {}, "+x", false, false},   // dead is dead, drained or not
+        {"UX", {}, "+d", true, false},    // but not while the pool fails open
         {"", {}, "", false, false},
         {"UU", {.action = drop}, "xx", true, false},
         {"HU", {.count = 2, .action = drop}, "dx", true, false},

@@ -62,6 +62,10 @@ class ChangeQueue {
     // Many of these while one waits are one.
     void reload_by_signal();
 
+    // Of the journal, in force.
+    [[nodiscard]] const std::shared_ptr<const JournalEntries>& entries() const {
+        return parts_.effective.entries();
+    }
     [[nodiscard]] const ReloadStats& reloads() const { return reloader_.stats(); }
 
   private:

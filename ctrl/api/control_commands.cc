@@ -7,7 +7,6 @@
 #include "ctrl/api/explain_json.h"
 #include "ctrl/changes/json_reader.h"
 #include "ctrl/config/diff_config.h"
-#include "ctrl/config/read_config.h"
 #include "ctrl/explain.h"
 #include "ctrl/version.h"
 #include "dataplane/tick_clock.h"
@@ -101,8 +100,9 @@ void ControlCommands::check(const Request& request, const Peer& peer, const Cont
     if (!file.starts_with('/'))
         return reply(operator_error(fmt::format("{}: allowed: an absolute path", file)));
     auto read = std::make_shared<ConfigResult>();
-    loop_.in_background([read, file] { *read = read_config(file); },
-                        [read, reply, &world = sources_.world] { reply(judge(*read, *world.config())); });
+    loop_.in_background(
+        [read, file, entries = queue_.entries()] { *read = EffectiveConfig::judge_file(file, *entries); },
+        [read, reply, &world = sources_.world] { reply(judge(*read, *world.config())); });
 }
 
 Answer ControlCommands::explain(const Request& request) const {

@@ -11,9 +11,9 @@
 //             flows | workers | ports | drops
 //   change    changes: [ ... ] (ctrl/changes/change.h) {"changed":n,"generation":g,"warnings":[...]}
 //   reload    dry_run: true | false                   {"changes":[...],"warnings":[...],"generation":g}
-//   check     file: an absolute path                  {"errors":0,"warnings":[...],"changes":[...]}
-//   explain   protocol, from, to                      as weir explain --json
-//   version   none                                    {"version":"0.1.0","dpdk":"22.11.11"}
+//   check     file: an absolute path {"warnings":[...],"changes":[...],"needs_restart":[...]} explain
+//   protocol, from, to                      as weir explain --json version   none
+//   {"version":"0.1.0","dpdk":"DPDK 22.11.11"}
 //
 // "cause" is "operator" or "machine": exit codes 1 and 2. Where there are several mistakes, "errors" lists
 // the sentences. A change, and a reload, is answered once it is durable and in force in every worker.

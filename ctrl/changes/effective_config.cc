@@ -77,29 +77,39 @@ void EffectiveConfig::remember_warnings() {
     for (const Diagnostic& diagnostic : validate_config(config_)) warnings_.insert(told(diagnostic));
 }
 
-ConfigResult EffectiveConfig::read_file(const std::string& path) {
-    read_ = {};
+ConfigResult EffectiveConfig::read(const std::string& path, const JournalEntries& entries, Read& read) {
     ConfigResult result = read_config(path);
     if (!result.config) return result;
-    read_.file = std::make_unique<const File>(std::move(*result.config));
-    read_.overlaid = overlay(read_.file->config, read_.file->index, *entries_);
-    result.config = read_.overlaid.config;
-    if (entries_->empty()) return result;
-    for (const std::string& warning : read_.overlaid.warnings) {
+    read.file = std::make_unique<const File>(std::move(*result.config));
+    read.overlaid = overlay(read.file->config, read.file->index, entries);
+    result.config = read.overlaid.config;
+    if (entries.empty()) return result;
+    // What the rules say of the file alone gives way to what they say of the whole.
+    std::set<std::string> of_file;
+    for (const Diagnostic& diagnostic : validate_config(read.file->config)) of_file.insert(diagnostic.text());
+    std::erase_if(result.diagnostics, [&](const Diagnostic& one) { return of_file.contains(one.text()); });
+    for (const std::string& warning : read.overlaid.warnings) {
         Diagnostic& diagnostic = result.diagnostics.emplace_back();
         diagnostic.severity = Diagnostic::Severity::warning;
         diagnostic.where.file = "run-time changes";
         diagnostic.message = warning;
     }
-    std::set<std::string> known;
-    for (const Diagnostic& diagnostic : result.diagnostics) known.insert(diagnostic.text());
     for (Diagnostic& diagnostic : validate_config(*result.config)) {
-        if (known.contains(diagnostic.text())) continue;
         if (is_error(diagnostic)) add_remedy(diagnostic);
         result.diagnostics.push_back(std::move(diagnostic));
     }
     if (std::ranges::any_of(result.diagnostics, is_error)) result.config.reset();
     return result;
+}
+
+ConfigResult EffectiveConfig::read_file(const std::string& path) {
+    read_ = {};
+    return read(path, *entries_, read_);
+}
+
+ConfigResult EffectiveConfig::judge_file(const std::string& path, const JournalEntries& entries) {
+    Read unused;
+    return read(path, entries, unused);
 }
 
 bool EffectiveConfig::commit_file() {

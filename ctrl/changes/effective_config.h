@@ -41,6 +41,8 @@ class EffectiveConfig {
     // The file as it is now with the entries that it lets stand; their contradictions are errors here, which
     // name the entry. Replaces what an earlier call has read.
     [[nodiscard]] ConfigResult read_file(const std::string& path);
+    // The same of any file, and nothing comes of it. Any thread.
+    [[nodiscard]] static ConfigResult judge_file(const std::string& path, const JournalEntries& entries);
     // What read_file() read is in force. Returns whether entries were left out or changed.
     bool commit_file();
 
@@ -61,6 +63,7 @@ class EffectiveConfig {
         std::unique_ptr<const File> file;
         Overlay overlaid;
     };
+    static ConfigResult read(const std::string& path, const JournalEntries& entries, Read& read);
     void leave_out_contradictions(std::vector<std::string>& warnings);
     void remember_warnings();
 

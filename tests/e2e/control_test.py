@@ -173,7 +173,7 @@ def test_mistakes_are_told_in_one_line(weir: Weir) -> None:
     for arguments, words in ((("backend", "add", "wbe", "x", "10.1.0.13"), "weirctl show pools lists them"),
                              (("backend", "add", "web", "x", "10.1.0"), "allowed: ADDRESS"),
                              (("backend", "add", "web", "x", "10.1.0.2"), "is weir's own"),
-                             (("backend", "add", "web", "x", "10.9.9.9"), "10.9.9.9"),
+                             (("backend", "add", "web", "x", VIP4), "packets would come back to weir"),
                              (("backend", "weight", "web", "nobody", "3"), "weirctl show backends lists them"),
                              (("check", "/nonexistent"), "/nonexistent"),
                              (("explain", "--proto", "tcp", "--from", "x", "--to", "y"), "write ADDRESS:PORT")):

@@ -159,7 +159,7 @@ void add_questions(CLI::App& app, Typed& typed, int& code) {
     });
     app.add_subcommand("version", "of weir and of weirctl")->final_callback([&typed, &code] {
         code = ask(typed, {"version"}, [](const ordered_json& answer) {
-            return fmt::format("weir {} (DPDK {}), weirctl {}\n", answer.value("version", "?"),
+            return fmt::format("weir {} ({}), weirctl {}\n", answer.value("version", "?"),
                                answer.value("dpdk", "?"), WEIR_VERSION);
         });
     });

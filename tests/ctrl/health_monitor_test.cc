@@ -243,6 +243,8 @@ TEST_F(HealthMonitorTest, ABackendThatBecomesHealthyStartsSlowly) {
     settle();
     EXPECT_TRUE(world.snapshot()->pools[0]->ramps.empty());
     EXPECT_EQ(world.snapshot()->pools[0]->maglev.checksum(), checksum);
+}
+
 TEST_F(HealthMonitorTest, ADeadOneThatLeavesKeepsItsFlowsIfItsPoolSaysSo) {
     Config config = checked_config();
     config.pools[0].unhealthy_flows = UnhealthyFlows::keep;

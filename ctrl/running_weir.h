@@ -28,8 +28,8 @@ namespace weir {
 
 class RunningWeir {
   public:
-    // `file`: the configuration's, read again at each reload. `appliance` runs what `start` says, and `monitor`
-    // has followed its World from the beginning.
+    // `file`: the configuration's, read again at each reload. `appliance` runs what `start` says, and
+    // `monitor` has followed its World from the beginning.
     RunningWeir(std::string file, std::unique_ptr<Appliance> appliance,
                 std::unique_ptr<HealthMonitor> monitor, StartConfig start, Notify notify);
 

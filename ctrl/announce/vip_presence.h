@@ -40,7 +40,7 @@ class VipPresence {
 
     Announcer announcer_;
     std::optional<VipRoutes> routes_;
-    std::vector<AnnouncedVip> vips_;      // of the configuration that World has
+    std::vector<AnnouncedVip> vips_;  // of the configuration that World has
     std::set<IpAddress> hidden_;
     std::set<IpAddress> routed_;          // those of them that have routes
     std::uint64_t named_generation_ = 0;  // of vips_

@@ -80,4 +80,9 @@ class TemporaryFolder {
     std::filesystem::path path_;
 };
 
+// The good configuration, read with one line replaced.
+inline ConfigResult read_lines(std::size_t line, std::string_view replacement) {
+    return read_config_text(good_text_but(line, replacement), "a.cfg");
+}
+
 }  // namespace weir

@@ -97,7 +97,7 @@ Result<void> Appliance::open_ports(const Config& config, const Notify& notify) {
     PoolDemand demand;
     demand.ports = static_cast<std::uint32_t>(devices.size());
     demand.workers = static_cast<std::uint32_t>(worker_cpus_.size());
-    demand.held_per_worker = 2 * HostRings::kFrames;
+    demand.held_per_worker = 2 * HostRings::kFrames + WorkerRings::frames_held(demand.workers);
     demand.held_by_devices = frames_held_by_devices(config);
     pools_ = std::make_unique<MbufPools>(demand);
     for (std::size_t i = 0; i < config.ports.size(); ++i) {
@@ -149,19 +149,29 @@ Result<void> Appliance::make_world(const Config& config, WorldOptions options) {
     return {};
 }
 
+Result<void> Appliance::link_workers() {
+    if (worker_cpus_.size() == 1) return {};
+    auto rings = WorkerRings::make(static_cast<std::uint32_t>(worker_cpus_.size()));
+    if (!rings) return tl::make_unexpected(rings.error());
+    worker_rings_ = std::move(*rings);
+    return {};
+}
+
 Result<void> Appliance::launch_workers(const Config& config) {
     const std::size_t flow_bytes = FlowTable::bytes_for(config.dataplane.flows_per_worker);
-    const auto host_key = random_key();
+    const std::size_t sticky_bytes = StickyTable::bytes_for(config.dataplane.sticky_clients_per_worker);
+    const auto host_key = random_key(), sticky_key = random_key();
     if (!host_key) return tl::make_unexpected(host_key.error());
+    if (!sticky_key) return tl::make_unexpected(sticky_key.error());
     host_flows_ = std::make_unique<HostFlows>(*host_key);
     for (std::uint32_t w = 0; w < worker_cpus_.size(); ++w) {
-        auto memory = HugeMemory::allocate(flow_bytes, config.dataplane.hugepages);
+        auto memory = HugeMemory::allocate(flow_bytes + sticky_bytes, config.dataplane.hugepages);
         if (!memory) return tl::make_unexpected(memory.error());
         if (config.dataplane.hugepages && memory->kind() != HugeMemory::Kind::hugepages)
             world_->notify(Severity::warning, fmt::format("worker {}: no {} MB of reserved hugepages left "
-                                                          "for its flow table; ordinary memory serves, "
+                                                          "for its tables; ordinary memory serves, "
                                                           "with more TLB misses",
-                                                          w, (flow_bytes >> 20) + 1));
+                                                          w, ((flow_bytes + sticky_bytes) >> 20) + 1));
         const auto key = random_key();
         if (!key) return tl::make_unexpected(key.error());
         flow_memory_.push_back(std::move(*memory));
@@ -169,6 +179,9 @@ Result<void> Appliance::launch_workers(const Config& config) {
                         .queues = {},
                         .flow_memory = flow_memory_.back().bytes().first(flow_bytes),
                         .flow_hash_key = *key,
+                        .sticky_memory = flow_memory_.back().bytes().subspan(flow_bytes, sticky_bytes),
+                        .sticky_key = *sticky_key,
+                        .rings = worker_rings_.get(),
                         .counters = counter_pointers_[w],
                         .workers = static_cast<std::uint32_t>(worker_cpus_.size()),
                         .host = &host_side_->thread().rings(w),
@@ -211,6 +224,7 @@ Result<std::unique_ptr<Appliance>> Appliance::start(
     options.notify = notify;
     options.assigned = std::move(assigned);
     if (auto step = appliance->make_world(config, std::move(options)); !step) return failed(step);
+    if (auto step = appliance->link_workers(); !step) return failed(step);
     if (auto step = appliance->launch_workers(config); !step) return failed(step);
     appliance->keep_ports();
     appliance->host_side_->thread().launch(

@@ -47,6 +47,9 @@ class Appliance {
     [[nodiscard]] std::span<const Port> ports() const noexcept { return ports_; }
     [[nodiscard]] std::span<WorkerCounters* const> counters() const noexcept { return counter_pointers_; }
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return workers_.front()->flow_capacity(); }
+    [[nodiscard]] std::uint64_t sticky_capacity() const noexcept {
+        return workers_.front()->sticky_capacity();
+    }
 
   private:
     Appliance() = default;
@@ -54,6 +57,7 @@ class Appliance {
     Result<void> open_ports(const Config& config, const Notify& notify);
     Result<void> open_kernel(const Config& config, const Notify& notify);
     Result<void> make_world(const Config& config, WorldOptions options);
+    Result<void> link_workers();
     Result<void> launch_workers(const Config& config);
     void keep_ports();
 
@@ -69,6 +73,7 @@ class Appliance {
     std::unique_ptr<KernelView> kernel_;
     std::unique_ptr<World> world_;
     std::unique_ptr<HostFlows> host_flows_;
+    std::unique_ptr<WorkerRings> worker_rings_;  // null: one worker
     std::vector<std::unique_ptr<Worker>> workers_;
     std::unique_ptr<PortKeeper> port_keeper_;
 };

@@ -117,6 +117,49 @@ void ControlLoop::on_readable(int fd, std::function<void()> callback) {
     uv_poll_start(&entry.handle, UV_READABLE, kCall);
 }
 
+// Freed by the loop, once libuv has let go of the handle.
+struct ControlLoop::Watch::Handle {
+    uv_poll_t poll;
+    std::function<void()> callback;
+};
+
+std::unique_ptr<ControlLoop::Watch> ControlLoop::watch(int fd, std::function<void()> callback) {
+    auto* handle = new Watch::Handle{{}, std::move(callback)};
+    uv_poll_init(&state_->loop, &handle->poll, fd);
+    handle->poll.data = handle;
+    return std::unique_ptr<Watch>(new Watch(handle));
+}
+
+void ControlLoop::Watch::want(bool readable, bool writable) {
+    const int events = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
+    if (events == 0) {
+        uv_poll_stop(&handle_->poll);
+        return;
+    }
+    uv_poll_start(&handle_->poll, events,
+                  [](uv_poll_t* poll, int, int) { static_cast<Handle*>(poll->data)->callback(); });
+}
+
+ControlLoop::Watch::~Watch() {
+    uv_close(reinterpret_cast<uv_handle_t*>(&handle_->poll),
+             [](uv_handle_t* closed) { delete static_cast<Handle*>(closed->data); });
+}
+
+void ControlLoop::in_background(std::function<void()> work, std::function<void()> done) {
+    struct Job {
+        uv_work_t request;
+        std::function<void()> work, done;
+    };
+    auto* job = new Job{{}, std::move(work), std::move(done)};
+    job->request.data = job;
+    uv_queue_work(
+        &state_->loop, &job->request, [](uv_work_t* request) { static_cast<Job*>(request->data)->work(); },
+        [](uv_work_t* request, int) {
+            const std::unique_ptr<Job> ended(static_cast<Job*>(request->data));
+            ended->done();
+        });
+}
+
 void ControlLoop::run() { uv_run(&state_->loop, UV_RUN_DEFAULT); }
 
 void ControlLoop::stop() { uv_stop(&state_->loop); }

@@ -35,6 +35,27 @@ class ControlLoop {
     // Called as long as there is something to read. `fd` outlives the loop's run().
     void on_readable(int fd, std::function<void()> callback);
 
+    // A descriptor of which somebody wants to know more than one thing, or not for ever: a client's. Watching
+    // ends with this object, which its own callback may destroy; before the loop and before `fd` is closed.
+    class Watch {
+      public:
+        ~Watch();
+        Watch(const Watch&) = delete;
+        Watch& operator=(const Watch&) = delete;
+        void want(bool readable, bool writable);
+
+      private:
+        friend class ControlLoop;
+        struct Handle;
+        explicit Watch(Handle* handle) : handle_(handle) {}
+        Handle* handle_;
+    };
+    // Nothing is wanted yet. Errors of the descriptor are told as whatever is wanted.
+    [[nodiscard]] std::unique_ptr<Watch> watch(int fd, std::function<void()> callback);
+
+    // `work` blocks: it runs on another thread. Then `done`, on this one; at the latest in the destructor.
+    void in_background(std::function<void()> work, std::function<void()> done);
+
     // Returns after stop().
     void run();
     void stop();

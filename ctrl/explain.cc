@@ -33,22 +33,27 @@ typename Family::Key key_of(const FlowQuestion& question) {
 }
 
 std::uint64_t hash_of(const ForwardingSnapshot& snapshot, const FlowQuestion& question,
-                      SelectionInput input) {
-    return question.vip.is_v4() ? selection_hash<V4>(snapshot.selection_key, key_of<V4>(question), input)
-                                : selection_hash<V6>(snapshot.selection_key, key_of<V6>(question), input);
+                      const PoolTable& pool) {
+    return question.vip.is_v4() ? selection_hash<V4>(snapshot.selection_key, key_of<V4>(question), pool)
+                                : selection_hash<V6>(snapshot.selection_key, key_of<V6>(question), pool);
 }
 
-const ServiceConfig& service_config(const OfflineWorld& world, ServiceId id) {
+std::string_view hashed_by(const PoolTable& pool) {
+    if (pool.sticky.is_on()) return "client_prefix";
+    return pool.input == SelectionInput::five_tuple ? "five_tuple" : "source_ip";
+}
+
+const ServiceConfig& service_config(const ExplainedWorld& world, ServiceId id) {
     return *std::find_if(world.config.services.begin(), world.config.services.end(),
                          [&](const ServiceConfig& s) { return world.ids.service_id(s.name, s.vip) == id; });
 }
 
-void explain_backend(const OfflineWorld& world, const ServiceRecord& service, BackendId id,
+void explain_backend(const ExplainedWorld& world, const ServiceRecord& service, BackendId id,
                      FlowExplanation& answer) {
     const IdRegistry::Pool& pool = *world.ids.find_pool(answer.pool);
     const auto backend =
         std::find_if(pool.backends.begin(), pool.backends.end(), [&](const auto& b) { return b.id == id; });
-    const BackendRecord& record = world.snapshot->backends[static_cast<std::size_t>(service.mode)][id];
+    const BackendRecord& record = world.snapshot.backends[static_cast<std::size_t>(service.mode)][id];
     answer.backend = backend->name;
     answer.backend_address = to_text(backend->address);
     answer.mode = name_of(record.mode);
@@ -62,9 +67,9 @@ void explain_backend(const OfflineWorld& world, const ServiceRecord& service, Ba
 }
 
 // The port that has the address for its own, if its host interface has the kernel behind it.
-std::string port_of_kernel(const OfflineWorld& world, const IpAddress& address) {
-    for (std::size_t i = 0; i < world.snapshot->ports.size(); ++i) {
-        const PortRecord& port = world.snapshot->ports[i];
+std::string port_of_kernel(const ExplainedWorld& world, const IpAddress& address) {
+    for (std::size_t i = 0; i < world.snapshot.ports.size(); ++i) {
+        const PortRecord& port = world.snapshot.ports[i];
         if (port.has_host && std::ranges::find(port.addresses, address) != port.addresses.end())
             return world.config.ports[i].name;
     }
@@ -72,7 +77,7 @@ std::string port_of_kernel(const OfflineWorld& world, const IpAddress& address) 
 }
 
 // No service takes it: the kernel's, or dropped.
-void explain_without_service(const OfflineWorld& world, const FlowQuestion& question, DropReason reason,
+void explain_without_service(const ExplainedWorld& world, const FlowQuestion& question, DropReason reason,
                              FlowExplanation& answer) {
     answer.punted = port_of_kernel(world, question.vip);
     if (answer.punted.empty()) answer.dropped = name_of(reason);
@@ -87,8 +92,8 @@ bool has_martian_source(const FlowQuestion& question) {
 
 }  // namespace
 
-FlowExplanation explain_flow(const OfflineWorld& world, const FlowQuestion& question) {
-    const ForwardingSnapshot& snapshot = *world.snapshot;
+FlowExplanation explain_flow(const ExplainedWorld& world, const FlowQuestion& question) {
+    const ForwardingSnapshot& snapshot = world.snapshot;
     FlowExplanation answer;
     if (has_martian_source(question)) {
         answer.dropped = name_of(DropReason::ip_martian_source);
@@ -108,15 +113,15 @@ FlowExplanation explain_flow(const OfflineWorld& world, const FlowQuestion& ques
     const PoolTable& pool = *service.table;
     answer.service = service_config(world, id).name;
     answer.pool = service_config(world, id).pool;
-    answer.hashed = pool.input == SelectionInput::five_tuple ? "five_tuple" : "source_ip";
-    answer.hash = hash_of(snapshot, question, pool.input);
+    answer.hashed = hashed_by(pool);
+    answer.hash = hash_of(snapshot, question, pool);
     answer.slots = static_cast<std::uint32_t>(pool.maglev.slots().size());
-    const std::uint32_t member = pool.maglev.lookup(answer.hash);
+    const auto [member, hash] = choose_member(pool, answer.hash, world.now);
     if (member == MaglevTable::kNoMember) {
         answer.dropped = name_of(DropReason::no_backend);
         return answer;
     }
-    answer.slot = pool.maglev.slot_of(answer.hash);
+    answer.slot = pool.maglev.slot_of(hash);
     answer.backend_slots = static_cast<std::uint32_t>(
         std::count(pool.maglev.slots().begin(), pool.maglev.slots().end(), member));
     explain_backend(world, service, pool.members[member], answer);

@@ -5,8 +5,10 @@
 #include <optional>
 #include <string>
 
-#include "ctrl/offline_world.h"
+#include "ctrl/config/config.h"
+#include "ctrl/tables/id_registry.h"
 #include "dataplane/net/address.h"
+#include "dataplane/tables/forwarding_snapshot.h"
 
 namespace weir {
 
@@ -29,7 +31,15 @@ struct FlowExplanation {
     std::uint16_t overhead = 0;       // bytes of tunnel headers
 };
 
+// What workers read, and the names for it: offline or running.
+struct ExplainedWorld {
+    const Config& config;
+    const IdRegistry& ids;
+    const ForwardingSnapshot& snapshot;
+    Tick now{};  // while somebody starts slowly; offline nobody does
+};
+
 // A new flow: nothing is in any flow table.
-[[nodiscard]] FlowExplanation explain_flow(const OfflineWorld& world, const FlowQuestion& question);
+[[nodiscard]] FlowExplanation explain_flow(const ExplainedWorld& world, const FlowQuestion& question);
 
 }  // namespace weir

@@ -32,7 +32,10 @@ void add_replay_options(CLI::App& command, ReplayRequest& request) {
         ->type_name("PORT=FILE");
     command.add_option("--report", request.report_file, "counters and assumptions, as JSON")
         ->type_name("FILE");
-    command.add_option("--down", request.down, "backend that counts as dead")->type_name("POOL/NAME");
+    command
+        .add_option("--down", request.down,
+                    "backend that counts as dead, all the time or for a time after the first packet (5s-10m)")
+        ->type_name("POOL/NAME[@FROM-TO]");
     command.add_option("--workers", request.workers, "simulated workers (default: the configuration's)")
         ->check(CLI::Range(1u, kMaxWorkers));
 }

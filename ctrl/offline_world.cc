@@ -2,9 +2,15 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
+#include <set>
+#include <span>
+#include <string_view>
 
 #include "ctrl/config/hash_key_file.h"
 #include "ctrl/config/read_config.h"
+#include "ctrl/config/setting_text.h"
+#include "ctrl/health/pool_policy.h"
 #include "ctrl/tables/port_facts.h"
 #include "dataplane/net/address_text.h"
 
@@ -31,23 +37,105 @@ Result<HashKey> selection_key(const Config& config, std::vector<std::string>& as
     return HashKey::zero();
 }
 
-// Ids of "POOL/NAME".
-Result<std::vector<BackendId>> find_backends(const IdRegistry& ids, const std::vector<std::string>& names) {
-    std::vector<BackendId> found;
-    for (const std::string& name : names) {
-        const auto slash = name.find('/');
-        const IdRegistry::Pool* pool =
-            slash == std::string::npos ? nullptr : ids.find_pool(name.substr(0, slash));
-        if (pool == nullptr)
-            return operator_error("--down " + name + ": write POOL/NAME of a configured backend");
-        const auto backend = std::find_if(pool->backends.begin(), pool->backends.end(),
-                                          [&](const auto& b) { return b.name == name.substr(slash + 1); });
-        if (backend == pool->backends.end())
-            return operator_error("--down " + name + ": pool \"" + name.substr(0, slash) +
-                                  "\" has no such backend");
-        found.push_back(backend->id);
+// A backend that counts as dead for a time.
+struct Outage {
+    BackendId id;
+    Duration from{0}, to = Duration::max();
+};
+
+Result<BackendId> find_backend(const IdRegistry& ids, const std::string& text, std::string_view name) {
+    const auto slash = name.find('/');
+    const IdRegistry::Pool* pool =
+        slash == std::string::npos ? nullptr : ids.find_pool(std::string(name.substr(0, slash)));
+    if (pool == nullptr)
+        return operator_error("--down " + text +
+                              ": write POOL/NAME of a configured backend, or POOL/NAME@FROM-TO");
+    const auto backend = std::find_if(pool->backends.begin(), pool->backends.end(),
+                                      [&](const auto& b) { return b.name == name.substr(slash + 1); });
+    if (backend == pool->backends.end())
+        return operator_error("--down " + text + ": pool \"" + std::string(name.substr(0, slash)) +
+                              "\" has no such backend");
+    return backend->id;
+}
+
+// "POOL/NAME" or "POOL/NAME@FROM-TO": a name has no '@', a time no '-'.
+Result<Outage> parse_outage(const IdRegistry& ids, const std::string& text) {
+    const auto at = text.find('@');
+    const auto id = find_backend(ids, text, std::string_view(text).substr(0, at));
+    if (!id) return tl::make_unexpected(id.error());
+    Outage outage{.id = *id};
+    if (at == std::string::npos) return outage;
+    const auto dash = text.find('-', at);
+    const auto from = parse_duration(std::string_view(text).substr(at + 1, dash - at - 1));
+    const auto to = parse_duration(dash == std::string::npos ? std::string_view()
+                                                             : std::string_view(text).substr(dash + 1));
+    if (!from || !to || *from >= *to)
+        return operator_error("--down " + text +
+                              ": write POOL/NAME@FROM-TO with times after the first packet such as 0s-90s, "
+                              "FROM before TO");
+    outage.from = *from;
+    outage.to = *to;
+    return outage;
+}
+
+Result<std::vector<Outage>> parse_outages(const IdRegistry& ids, const std::vector<std::string>& down) {
+    std::vector<Outage> outages;
+    for (const std::string& text : down) {
+        const auto outage = parse_outage(ids, text);
+        if (!outage) return tl::make_unexpected(outage.error());
+        outages.push_back(*outage);
     }
-    return found;
+    return outages;
+}
+
+// As health would have it: who is not down counts as healthy (pool_policy.h).
+void judge_pools(const Config& config, const IdRegistry& ids, const std::vector<BackendId>& down,
+                 TrafficPlan& traffic) {
+    for (const PoolConfig& pool : config.pools) {
+        std::map<std::string_view, const BackendConfig*> by_name;
+        for (const BackendConfig& backend : pool.backends) by_name.emplace(backend.name, &backend);
+        std::vector<BackendId> members;
+        std::vector<PoolMember> judged;
+        for (const IdRegistry::Backend& known : ids.find_pool(pool.name)->backends) {
+            const BackendConfig* const backend = by_name.at(known.name);
+            const bool is_down = std::ranges::find(down, known.id) != down.end();
+            members.push_back(known.id);
+            judged.push_back({.verdict = is_down ? HealthVerdict::unhealthy : HealthVerdict::healthy,
+                              .has_weight = backend->weight != 0,
+                              .is_near = backend->zone == config.zone,
+                              .keeps_flows = is_down && pool.unhealthy_flows == UnhealthyFlows::keep,
+                              .cuts_flows = is_down && pool.unhealthy_flows == UnhealthyFlows::reset});
+        }
+        const PoolTraffic got = judge_pool(judged, policy_of(pool));
+        for (std::size_t i = 0; i < members.size(); ++i) traffic.set(members[i], got.members[i]);
+    }
+}
+
+// A snapshot for each time at which a backend goes or comes back. `first` compiles the configuration.
+void compile_stages(const std::vector<Outage>& outages, const ConfigDelta& first,
+                    std::span<const PortFacts> ports, OfflineWorld& world) {
+    std::set<Duration> times = {Duration(0)};
+    for (const Outage& outage : outages) {
+        times.insert(outage.from);
+        if (outage.to != Duration::max()) times.insert(outage.to);
+    }
+    TrafficPlan traffic;
+    const ConfigDelta later = ConfigDelta::none(world.config);
+    for (const Duration time : times) {
+        OfflineWorld::Stage stage{.from = time, .snapshot = nullptr, .down = {}};
+        for (const Outage& outage : outages)
+            if (outage.from <= time && time < outage.to) stage.down.push_back(outage.id);
+        judge_pools(world.config, world.ids, stage.down, traffic);
+        const bool is_first = world.stages.empty();
+        stage.snapshot = compile_snapshot({.delta = is_first ? first : later,
+                                           .ids = world.ids,
+                                           .ports = ports,
+                                           .traffic = traffic,
+                                           .generation = world.stages.size() + 1},
+                                          world.compiled);
+        traffic.forget_changes();
+        world.stages.push_back(std::move(stage));
+    }
 }
 
 void note_next_hops(OfflineWorld& world) {
@@ -89,13 +177,9 @@ Result<std::unique_ptr<OfflineWorld>> make_offline_world(const std::string& conf
     const ConfigDelta delta(nullptr, world->config);
     if (const auto assigned = world->ids.assign(delta, 1); !assigned)
         return tl::make_unexpected(assigned.error());
-    auto dead = find_backends(world->ids, down);
-    if (!dead) return tl::make_unexpected(dead.error());
-    world->down = std::move(*dead);
-    TrafficPlan traffic;
-    for (const BackendId id : world->down) traffic.set(id, false);
-    world->snapshot = compile_snapshot(
-        {.delta = delta, .ids = world->ids, .ports = ports, .traffic = traffic}, world->compiled);
+    const auto outages = parse_outages(world->ids, down);
+    if (!outages) return tl::make_unexpected(outages.error());
+    compile_stages(*outages, delta, ports, *world);
     note_next_hops(*world);
     return world;
 }

@@ -16,20 +16,29 @@
 namespace weir {
 
 struct OfflineWorld {
+    // What holds from some time on, counted from the first packet.
+    struct Stage {
+        Duration from{0};
+        std::unique_ptr<const ForwardingSnapshot> snapshot;
+        std::vector<BackendId> down;
+    };
     Config config;
     IdRegistry ids;
     CompiledWorld compiled;
-    std::unique_ptr<const ForwardingSnapshot> snapshot;
+    std::vector<Stage> stages;             // one at least; the first is from 0 on
+    std::size_t stage = 0;                 // the present one
     std::vector<std::string> assumptions;  // sentences: zero key, made-up MACs ...
-    std::vector<BackendId> down;
 
     explicit OfflineWorld(const HashKey& key) : compiled(key, true) {}
+    [[nodiscard]] const ForwardingSnapshot& snapshot() const { return *stages[stage].snapshot; }
+    [[nodiscard]] const std::vector<BackendId>& down() const { return stages[stage].down; }
 };
 
 // Reads and validates `config_file`. Warnings go to stderr; the errors all become one Error.
 [[nodiscard]] Result<Config> read_offline_config(const std::string& config_file);
 
-// The same, and compiles it. `down` are "POOL/NAME" of backends that count as dead.
+// The same, and compiles it. `down` are "POOL/NAME" of backends that count as dead, all the time or from and
+// to a time after the first packet: "POOL/NAME@5s-10m".
 [[nodiscard]] Result<std::unique_ptr<OfflineWorld>> make_offline_world(const std::string& config_file,
                                                                        const std::vector<std::string>& down);
 

@@ -71,6 +71,8 @@ bool PortKeeper::serve(Kept& kept) {
     const bool up = has_link(kept);
     if (up == kept.link_up) return false;
     kept.link_up = up;
+    // What waits in its ring would else leave when the link is back, seconds late.
+    if (kept.ports.front()->outlives_down()) set_enabled(kept, up);
     world_.notify(up ? Severity::info : Severity::warning,
                   fmt::format("{}: {}", name_of(kept),
                               up ? "the link is up"
@@ -86,8 +88,10 @@ std::string PortKeeper::what_changed(const Kept& kept) const {
     if (link == nullptr) return fmt::format("interface {} is gone", name);
     const LinkFacts& facts = link->second;
     if (link->first != kept.interface) return fmt::format("interface {} has been made again", name);
-    if (!facts.up) return fmt::format("interface {0} is down (`ip link set {0} up`)", name);
-    if (facts.downs != kept.interface_downs) return fmt::format("interface {} was down", name);
+    if (!kept.ports.front()->outlives_down()) {
+        if (!facts.up) return fmt::format("interface {0} is down (`ip link set {0} up`)", name);
+        if (facts.downs != kept.interface_downs) return fmt::format("interface {} was down", name);
+    }
     const std::uint16_t mtu = wanted_mtu(kept, *link);
     if (mtu == kept.ports.front()->device_mtu()) return {};
     return fmt::format("interface {} has an MTU of {} now{}", name, facts.mtu,

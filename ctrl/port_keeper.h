@@ -16,7 +16,8 @@
 // Flow tables are the workers' and stay. Frames for a port that does not serve are dropped `port_down`. A
 // net_af_packet is made anew after its interface was down: what waited in its ring would else leave when the
 // link comes back, seconds late. Its MTU is never above the interface's: the kernel keeps a longer frame at
-// the head of the ring and sends nothing behind it.
+// the head of the ring and sends nothing behind it. A net_af_xdp outlives that (Port::outlives_down): its
+// ports are disabled while the link is down, and nothing else happens.
 //
 // Sentences for the operator only where something changes. The control thread.
 #pragma once

@@ -79,7 +79,7 @@ Json services_of(const OfflineWorld& world, Workers workers) {
 Json pools_of(const OfflineWorld& world) {
     Json list = Json::array();
     for (const PoolConfig& pool : world.config.pools) {
-        const MaglevTable& table = world.snapshot->pools[index(world.ids.find_pool(pool.name)->id)]->maglev;
+        const MaglevTable& table = world.snapshot().pools[index(world.ids.find_pool(pool.name)->id)]->maglev;
         list.push_back({{"name", pool.name},
                         {"backends", pool.backends.size()},
                         {"slots", table.slots().size()},
@@ -92,7 +92,7 @@ Json pools_of(const OfflineWorld& world) {
 // as healthy unless
 // --down says otherwise.
 void add_state(Json& json, const OfflineWorld& world, BackendId id) {
-    const bool down = std::find(world.down.begin(), world.down.end(), id) != world.down.end();
+    const bool down = std::ranges::find(world.down(), id) != world.down().end();
     json["state"] = down ? "unhealthy" : "unavailable";
     json["reason"] = down ? "Target.FailedHealthChecks" : "Target.HealthCheckDisabled";
     json["description"] = down ? "given by --down" : "no probes: counts as healthy";
@@ -134,7 +134,14 @@ Json workers_of(Workers workers) {
                         {"flow_entries", w.flow_entries.value()},
                         {"flow_inserts", w.flow_inserts.value()},
                         {"flow_evictions", w.flow_evictions.value()},
-                        {"flow_full", w.flow_full.value()}});
+                        {"flow_full", w.flow_full.value()},
+                        {"sticky_entries", w.sticky_entries.value()},
+                        {"sticky_inserts", w.sticky_inserts.value()},
+                        {"sticky_evictions", w.sticky_evictions.value()},
+                        {"sticky_full", w.sticky_full.value()},
+                        {"sticky_bypassed", w.sticky_bypassed.value()},
+                        {"sticky_handed_over", w.sticky_handed_over.value()},
+                        {"packets_in_flight", w.packets_in_flight.value()}});
     }
     return list;
 }
@@ -156,7 +163,7 @@ Json make_replay_report(const OfflineWorld& world, Workers workers) {
     const auto unaccounted =
         static_cast<std::int64_t>(received - forwarded - answered - punted - dropped_sum);
     return {{"config", world.config.file},
-            {"snapshot_checksum", fmt::format("{:016x}", world.snapshot->checksum)},
+            {"snapshot_checksum", fmt::format("{:016x}", world.snapshot().checksum)},
             {"received", received},
             {"forwarded", forwarded},
             {"answered", answered},
@@ -168,6 +175,8 @@ Json make_replay_report(const OfflineWorld& world, Workers workers) {
             {"dropped", std::move(dropped)},
             {"originated", sum_originated(workers)},
             {"unaccounted", unaccounted},
+            {"packets_in_flight", sum(
+                                      workers, [](auto& w) -> auto& { return w.packets_in_flight; })},
             {"services", services_of(world, workers)},
             {"pools", pools_of(world)},
             {"backends", backends_of(world, workers)},

@@ -53,15 +53,25 @@ void block_signals(bool blocked) {
 }
 
 RunningWeir::RunningWeir(std::string file, std::unique_ptr<Appliance> appliance,
-                         std::unique_ptr<HealthMonitor> monitor, Notify notify)
+                         std::unique_ptr<HealthMonitor> monitor, StartConfig start, Notify notify)
     : notify_(std::move(notify)),
       appliance_(std::move(appliance)),
-      reloader_(appliance_->world(), std::move(file)),
-      monitor_(std::move(monitor)) {
-    reloader_.started();
+      monitor_(std::move(monitor)),
+      queue_(queue_parts(std::move(start)), std::move(file)) {
     ports_.resize(appliance_->ports().size());
     read_ports();
     if (appliance_->kernel() != nullptr) follower_.emplace(*appliance_->kernel(), appliance_->world(), loop_);
+}
+
+ChangeQueue::Parts RunningWeir::queue_parts(StartConfig start) {
+    return {.world = appliance_->world(),
+            .loop = loop_,
+            .notify = notify_,
+            .effective = std::move(start.effective),
+            .store = std::move(start.store),
+            .why_no_journal = std::move(start.why_no_journal),
+            .reload_begins = [] { sd_notify(0, "RELOADING=1"); },
+            .applied = [this] { applied(); }};
 }
 
 Result<void> RunningWeir::listen(const MetricsConfig& metrics) {
@@ -86,8 +96,20 @@ Result<void> RunningWeir::announce() {
     return {};
 }
 
+void RunningWeir::serve(ControlSocket socket) {
+    const World& world = appliance_->world();
+    notify_(Severity::info, fmt::format("control socket {}", socket.path()));
+    control_ = std::make_unique<ControlPlane>(
+        std::move(socket),
+        ShowSources{.world = world,
+                    .backends = [this, &world] { return monitored_backends(*monitor_, world); },
+                    .ports = [this] { return std::span<const PortStatistics>(ports_); },
+                    .flow_capacity = appliance_->flow_capacity()},
+        queue_, loop_);
+}
+
 void RunningWeir::run() {
-    loop_.on_signal(SIGHUP, [this] { reload(); });
+    loop_.on_signal(SIGHUP, [this] { queue_.reload_by_signal(); });
     for (const int signal : {SIGTERM, SIGINT}) loop_.on_signal(signal, [this] { loop_.stop(); });
     loop_.every(kTick, [this] { tick(); });
     PortKeeper& ports = appliance_->port_keeper();
@@ -105,10 +127,7 @@ void RunningWeir::run() {
     notify_(Severity::info, "stopping");
 }
 
-void RunningWeir::reload() {
-    sd_notify(0, "RELOADING=1");
-    reloader_.request();
-    reloader_.poll();
+void RunningWeir::applied() {
     appliance_->host_side().follow(*appliance_->world().config());
     if (follower_) follower_->configured();
     sd_notify(0, "READY=1");
@@ -175,6 +194,7 @@ void RunningWeir::read_statistics() {
     read_ports();
     for (std::size_t i = 0; i < ports_.size(); ++i) tell_of_port(i);
     if (follower_) follower_->each_second();
+    if (control_) control_->each_second();
     publish_metrics();
     if (std::chrono::steady_clock::now() - saved_at_ >= kSavePeriod) save_health();
 }
@@ -199,10 +219,11 @@ void RunningWeir::publish_metrics() {
     input->labels = labels_;
     input->generation = world.generation();
     input->checksum = world.checksum();
-    input->reloads = reloader_.stats();
+    input->reloads = queue_.reloads();
     input->ports = ports_;
     input->workers.assign(appliance_->counters().begin(), appliance_->counters().end());
     input->flow_capacity.assign(appliance_->counters().size(), appliance_->flow_capacity());
+    input->sticky_capacity.assign(appliance_->counters().size(), appliance_->sticky_capacity());
     input->tsc_hz = static_cast<double>(rte_get_tsc_hz());
     input->publish_durations = world.publish_durations();
     input->health = make_health_metrics(*labels_, *monitor_, prober_.statistics());

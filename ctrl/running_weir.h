@@ -1,6 +1,7 @@
 // The control core of a running appliance: what happens at which event, on the one loop.
 //
-// start -> listen -> announce -> run. The main thread, which must be the one that started the appliance.
+// start -> listen -> announce -> serve -> run. The main thread, which must be the one that started the
+// appliance.
 #pragma once
 
 #include <chrono>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "ctrl/announce/vip_presence.h"
+#include "ctrl/api/control_plane.h"
 #include "ctrl/appliance.h"
 #include "ctrl/control_loop.h"
 #include "ctrl/health/monitor.h"
@@ -20,26 +22,29 @@
 #include "ctrl/metrics/metrics_input.h"
 #include "ctrl/metrics/prometheus_exporter.h"
 #include "ctrl/notify.h"
-#include "ctrl/reload.h"
 #include "drivers/result.h"
 
 namespace weir {
 
 class RunningWeir {
   public:
-    // `file`: the configuration's, read again at each reload. `monitor` has followed the appliance's World
-    // from the beginning.
+    // `file`: the configuration's, read again at each reload. `appliance` runs what `start` says, and `monitor`
+    // has followed its World from the beginning.
     RunningWeir(std::string file, std::unique_ptr<Appliance> appliance,
-                std::unique_ptr<HealthMonitor> monitor, Notify notify);
+                std::unique_ptr<HealthMonitor> monitor, StartConfig start, Notify notify);
 
     Result<void> listen(const MetricsConfig& metrics);
     // From here on the network hears of the VIPs.
     Result<void> announce();
+    // From here on weirctl is answered.
+    void serve(ControlSocket socket);
     // Until SIGTERM or SIGINT. Precondition: announce() has succeeded.
     void run();
 
   private:
-    void reload();
+    [[nodiscard]] ChangeQueue::Parts queue_parts(StartConfig start);
+    // A configuration is in force, or a reload was refused.
+    void applied();
     void tick();
     void keep_ports();
     // Of its link, its MAC and its MTU: to the kernel, the network and the metrics.
@@ -54,7 +59,6 @@ class RunningWeir {
 
     Notify notify_;
     std::unique_ptr<Appliance> appliance_;
-    Reloader reloader_;
     ControlLoop loop_;
     Prober prober_{loop_};
     ProberSource probes_{prober_};
@@ -68,6 +72,8 @@ class RunningWeir {
     std::shared_ptr<const MetricsLabels> labels_;
     std::chrono::steady_clock::time_point saved_at_{};
     std::unique_ptr<PrometheusExporter> exporter_;
+    ChangeQueue queue_;
+    std::unique_ptr<ControlPlane> control_;  // from serve() on; null: without a socket
 };
 
 // The signals that weir answers. Blocked until somebody listens and once nobody does any more, so that one

@@ -28,12 +28,13 @@ Result<void> World::check_ports(const Config& next) const {
     return {};
 }
 
-Result<ApplyReport> World::apply(Config next) {
+Result<ApplyReport> World::apply(Config next, std::span<const BackendKey> cut) {
     const Time begun = options_.now();
     if (auto ports = check_ports(next); !ports) return tl::make_unexpected(ports.error());
     auto config = std::make_unique<const Config>(std::move(next));
     const ConfigDelta delta(config_.get(), *config);
     if (auto ids = ids_.assign(delta, generation_ + 1); !ids) return tl::make_unexpected(ids.error());
+    for (const BackendKey& backend : cut) ids_.cut(backend);
     reused_ = ids_.take_reused();
     for (const BackendId id : reused_.backends) traffic_.set(id, MemberTraffic{});
     if (options_.assigned) options_.assigned(*this, delta);

@@ -75,8 +75,9 @@ class World {
     World(WorldOptions options, std::span<WorkerCounters* const> workers);
 
     // Puts a configuration in force. An error (one sentence) leaves the old one as it was.
-    // Precondition: validate_config accepted it.
-    Result<ApplyReport> apply(Config next);
+    // Of `cut`, which `next` lacks, no packet passes with the new generation, known flow or not; what already
+    // drains under that name goes too. Precondition: validate_config accepted it.
+    Result<ApplyReport> apply(Config next, std::span<const BackendKey> cut = {});
     // Health's verdict: takes effect with the next republish().
     void set_traffic(BackendId id, MemberTraffic traffic) { traffic_.set(id, traffic); }
     void set_eligible(BackendId id, bool alive) { traffic_.set(id, alive); }

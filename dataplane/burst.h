@@ -82,7 +82,8 @@ struct Burst {
     std::uint32_t size = 0;
     std::array<rte_mbuf*, kBurstSize> packet;
 
-    // Every packet ends with one verdict: dropped, answered, punted, or else forwarded.
+    // Every packet ends with one verdict: dropped, answered, punted, or else forwarded; but those handed
+    // over, whose verdict is still to come.
     IndexSet dropped, answered, punted;
     std::array<DropReason, kBurstSize> reason;
 
@@ -105,6 +106,22 @@ struct Burst {
     // there is no room; and the hash by which the pools of both would choose for them, or 0: not taken yet.
     IndexList missed, turned_away;
     std::array<std::uint64_t, kBurstSize> selection;
+
+    // Positions whose choice was made elsewhere (a client's owner, a probe), and that choice: on a miss it
+    // goes before the pool's table, unless the backend is not of the pool. kNoBackend: asked, and there is
+    // none.
+    IndexSet pinned;
+    std::array<BackendId, kBurstSize> pin;
+    void pin_to(std::uint32_t i, BackendId choice) noexcept {
+        pinned.add(i);
+        pin[i] = choice;
+    }
+    // sticky: packets of clients that other workers decide for, and whose they are; of them, those that are
+    // on their way there: not this worker's any more, and without a verdict.
+    IndexSet asked, handed_over;
+    std::array<std::uint8_t, kBurstSize> owner;
+    // The packets came from a worker's ring: counted as received, and for their services, when they came in.
+    bool came_by_ring = false;
 
     // select_backend: packets by the loop of rewrite that they go through, and their backends.
     std::array<IndexList, 2 * kRewritePaths> selected;

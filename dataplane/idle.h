@@ -33,8 +33,19 @@ class Idle {
     void rest(const Published<ForwardingSnapshot>::Reader& reader, std::uint64_t tsc) noexcept;
     // The first loop that found something after rest(); it began at `tsc`.
     void resume(std::uint64_t tsc) noexcept;
-    // A device is about to go, and come back as another: frames end no sleep any more.
-    void stop_watching() noexcept { wait_.stop_watching(); }
+    // A device is about to go, and come back as another: frames end no sleep until watch().
+    void stop_watching() noexcept {
+        if (!wait_.watches_queues()) return;
+        has_let_go_ = true;
+        wait_.stop_watching();
+    }
+    [[nodiscard]] bool has_let_go() const noexcept { return has_let_go_; }
+    // All devices are there again: `interrupting` as at first. Tried once; a device that has no interrupts
+    // any more leaves the worker with naps.
+    void watch(std::span<const RxQueue> interrupting) noexcept {
+        has_let_go_ = false;
+        wait_.watch(interrupting);
+    }
     // How many buckets of the flow table a loop that found nothing shall sweep: by time, so that short sleeps
     // do not sweep more and long ones not less.
     [[nodiscard]] std::uint32_t due_buckets(std::uint64_t tsc) noexcept {
@@ -45,6 +56,8 @@ class Idle {
 
     // Any thread.
     void wake() noexcept { wait_.wake(); }
+    // What wake() wakes.
+    [[nodiscard]] RxWait& sleeper() noexcept { return wait_; }
 
   private:
     static constexpr std::uint64_t kNsPerBucket = 15'625;  // 64 a millisecond
@@ -61,6 +74,7 @@ class Idle {
     std::uint64_t swept_until_;  // TSC
     std::uint64_t since_ = 0;    // TSC of the first loop that found nothing; 0: the last one found something
     bool called_ = false;        // a frame ended the last sleep
+    bool has_let_go_ = false;    // of devices that had interrupts
 };
 
 }  // namespace weir

@@ -47,10 +47,11 @@ void parse_and_classify(Burst& burst, const ClassifyContext& context) noexcept {
 }  // namespace
 
 void Pipeline::run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept {
-    counters_.received.add(burst.size);
+    if (!burst.came_by_ring) [[likely]]
+        counters_.received.add(burst.size);
 
     parse_and_classify(burst, {world, flow_hash_key_, flows_});
-    select_backend(burst, {world, flows_, counters_, resets_, now});
+    select_backend(burst, {world, flows_, counters_, resets_, now, sticky_});
     rewrite(burst, world);
     if (!burst.local.empty()) answer(burst, world);
     if (!burst.for_host.empty()) punt(burst, {punt_, punted_, counters_, now});
@@ -73,12 +74,41 @@ void Pipeline::sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t bu
     };
     if (world.generation != swept_generation_) {
         swept_generation_ = world.generation;
-        looks_for_gone_until_ = flows_.completed_sweeps() + 2;  // one that was begun after the change
+        looks_for_gone_until_ = sweeps_ + 2;  // one that was begun after the change
     }
-    counters_.flow_sweeps.set(flows_.completed_sweeps() < looks_for_gone_until_
-                                  ? flows_.sweep(buckets, now, is_gone, on_removed)
-                                  : flows_.sweep(buckets, now, NobodyIsGone{}, on_removed));
+    while (buckets > 0) {
+        const bool looks_for_gone = sweeps_ < looks_for_gone_until_;
+        const std::uint32_t left =
+            sweeps_clients_ ? sticky_.table()->left_of_sweep() : flows_.left_of_sweep();
+        const std::uint32_t due = std::min(buckets, left);
+        buckets -= due;
+        if (sweeps_clients_)
+            sweep_clients(world, now, due);
+        else if (looks_for_gone)
+            flows_.sweep(due, now, is_gone, on_removed);
+        else
+            flows_.sweep(due, now, NobodyIsGone{}, on_removed);
+        if (due < left) break;
+        sweeps_clients_ = !sweeps_clients_ && sticky_.table() && sticky_.table()->entries() != 0;
+        if (!sweeps_clients_) ++sweeps_;
+    }
+    counters_.flow_sweeps.set(sweeps_);
     counters_.flow_entries.set(flows_.entries());
+}
+
+// A backend is the same in the views of all modes.
+void Pipeline::sweep_clients(const ForwardingSnapshot& world, Tick now, std::uint32_t buckets) noexcept {
+    const auto is_gone = [&world](FlowOwner owner) noexcept {
+        return std::ranges::all_of(world.backends, [owner](const BackendView& view) {
+            return view[owner.backend].state == TrafficState::absent;
+        });
+    };
+    StickyTable& clients = *sticky_.table();
+    if (sweeps_ < looks_for_gone_until_)
+        clients.sweep(buckets, now, is_gone);
+    else
+        clients.sweep(buckets, now, NobodyIsGone{});
+    counters_.sticky_entries.set(clients.entries());
 }
 
 }  // namespace weir

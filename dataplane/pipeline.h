@@ -17,6 +17,7 @@
 #include "dataplane/net/aes_hash.h"
 #include "dataplane/stages/cut.h"
 #include "dataplane/stages/punt.h"
+#include "dataplane/stages/sticky.h"
 #include "dataplane/stages/transmit.h"
 #include "dataplane/state/flow_clock.h"
 #include "dataplane/state/flow_table.h"
@@ -30,11 +31,15 @@ class Pipeline {
     // `memory` for the flow table: FlowTable::bytes_for(flows), zeroed. `flow_hash_key` is this worker's own,
     // random unless results must repeat. What `punt` points at outlives the pipeline.
     Pipeline(std::span<std::byte> memory, const HashKey& flow_hash_key, WorkerCounters& counters,
-             const PuntPath& punt = {}) noexcept
-        : flows_(memory), flow_hash_key_(flow_hash_key), counters_(counters), punt_(punt) {}
+             const PuntPath& punt = {}, const StickySpec& sticky = {}) noexcept
+        : flows_(memory),
+          flow_hash_key_(flow_hash_key),
+          counters_(counters),
+          punt_(punt),
+          sticky_(sticky, counters) {}
 
     // Takes the burst's packets through every stage. Afterwards each is in a transmit buffer, in that of the
-    // punted, or freed.
+    // punted, in another worker's ring, or freed.
     void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
 
     // Empties the transmit buffers, and behind them that of the RSTs: wire_of(PortId) gives the wire of a
@@ -62,12 +67,33 @@ class Pipeline {
             punted_.flush(host, counters_);
     }
 
-    // Ages a few buckets of the flow table: expired flows and those of absent backends and services go.
+    // What has come by this worker's ring: answers who asks, and calls run_burst(Burst&), which is to run()
+    // and flush() it, for what is to be forwarded from here.
+    template <class RunBurst>
+    void take_over(std::span<rte_mbuf*> packets, const ForwardingSnapshot& world, Tick now,
+                   RunBurst&& run_burst) noexcept {
+        const std::uint32_t kept = sticky_.answer(packets, world, now);
+        for_returned(packets.first(kept), world, run_burst);
+    }
+
+    // Ages a few buckets of the tables: expired flows and clients go, and those of absent backends and
+    // services.
     void sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t buckets) noexcept;
+    // All of them.
+    void sweep_all(const ForwardingSnapshot& world, Tick now) noexcept {
+        const auto& clients = sticky_.table();
+        sweep(world, now, flows_.buckets() + (clients ? clients->buckets() : 0));
+    }
 
     [[nodiscard]] const FlowTable& flows() const noexcept { return flows_; }
+    // Clients that this worker has room for.
+    [[nodiscard]] std::uint64_t sticky_capacity() const noexcept {
+        return sticky_.table() ? sticky_.table()->capacity() : 0;
+    }
 
   private:
+    void sweep_clients(const ForwardingSnapshot& world, Tick now, std::uint32_t buckets) noexcept;
+
     FlowTable flows_;
     HashKey flow_hash_key_;
     WorkerCounters& counters_;
@@ -75,7 +101,11 @@ class Pipeline {
     ResetBuffer resets_;
     PuntPath punt_;
     PuntBuffer punted_;
-    // Owners of flows go only with a change of the world: the sweep looks for them for as long after one.
+    StickyPart sticky_;
+    // One sweep: all of the flow table, then all of the clients if there are any.
+    std::uint64_t sweeps_ = 0;
+    bool sweeps_clients_ = false;
+    // Owners of entries go only with a change of the world: the sweep looks for them for as long after one.
     std::uint64_t swept_generation_ = 0, looks_for_gone_until_ = 0;
 };
 

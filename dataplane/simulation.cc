@@ -5,6 +5,7 @@
 #include <rte_mempool.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 
@@ -91,27 +92,31 @@ class CaptureWire {
 
 class Simulation::SimulatedWorker {
   public:
-    SimulatedWorker(HugeMemory memory, std::uint64_t flows, std::span<const SimulatedDevice> devices,
-                    PuntLimits& limits)
+    SimulatedWorker(HugeMemory memory, const TableSizes& sizes, std::span<const SimulatedDevice> devices,
+                    PuntLimits& limits, std::uint32_t id, WorkerRings& rings)
         : memory_(std::move(memory)),
-          // The flow table's key is random in production; here results must repeat.
-          pipeline_(memory_.bytes().first(FlowTable::bytes_for(flows)), HashKey::zero(), counters_,
-                    {.limits = &limits}),
+          // The tables' keys are random in production; here results must repeat.
+          pipeline_(memory_.bytes().first(FlowTable::bytes_for(sizes.flows)), HashKey::zero(), counters_,
+                    {.limits = &limits},
+                    {.memory = memory_.bytes().subspan(FlowTable::bytes_for(sizes.flows),
+                                                       StickyTable::bytes_for(sizes.clients)),
+                     .worker = id,
+                     .rings = &rings}),
           devices_(devices),
-          queues_(devices.size()) {
+          queues_(devices.size()),
+          rings_(rings),
+          id_(id) {
         for (std::size_t device = 0; device < devices.size(); ++device)
             for (const PortId port : devices[device].ports.all()) device_of_[index(port)] = device;
     }
 
     void enqueue(std::size_t device, rte_mbuf* packet) { queues_[device].push_back(packet); }
 
-    void run(const ForwardingSnapshot& world, Tick now, std::vector<CaptureWire>& wires) {
-        const auto run_burst = [&](Burst& burst) {
-            pipeline_.run(burst, world, now);
-            pipeline_.flush(world,
-                            [&](PortId egress) -> CaptureWire& { return wires[device_of_[index(egress)]]; });
-            pipeline_.hand_up(VanishingHost{});
-        };
+    // after_burst() empties the rings.
+    template <class AfterBurst>
+    void run(const ForwardingSnapshot& world, Tick now, std::vector<CaptureWire>& wires,
+             const AfterBurst& after_burst) {
+        const auto run_one = [&](Burst& burst) { run_burst(burst, world, now, wires); };
         for (std::size_t device = 0; device < queues_.size(); ++device) {
             const DevicePorts& ports = devices_[device].ports;
             const std::vector<rte_mbuf*>& queue = queues_[device];
@@ -121,28 +126,45 @@ class Simulation::SimulatedWorker {
                 std::copy_n(queue.begin() + static_cast<std::ptrdiff_t>(at), burst.size,
                             burst.packet.begin());
                 if (ports.has_vlans())
-                    untag(burst, ports, counters_, run_burst);
+                    untag(burst, ports, counters_, run_one);
                 else
-                    run_burst(burst);
+                    run_one(burst);
+                after_burst();
             }
             queues_[device].clear();
         }
         pipeline_.sweep(world, now, kSweepBuckets);
     }
-    void sweep_all(const ForwardingSnapshot& world, Tick now) {
-        pipeline_.sweep(world, now, static_cast<std::uint32_t>(pipeline_.flows().buckets()));
+    // What other workers have handed over. False: nothing.
+    bool empty_ring(const ForwardingSnapshot& world, Tick now, std::vector<CaptureWire>& wires) {
+        std::array<rte_mbuf*, kBurstSize> packets;
+        const std::uint32_t count = rings_.take(id_, packets);
+        counters_.packets_in_flight.set(rings_.held(id_));
+        pipeline_.take_over(std::span(packets).first(count), world, now,
+                            [&](Burst& burst) { run_burst(burst, world, now, wires); });
+        return count != 0;
     }
+    void sweep_all(const ForwardingSnapshot& world, Tick now) { pipeline_.sweep_all(world, now); }
 
     WorkerCounters& counters() { return counters_; }
     const FlowTable& flows() const { return pipeline_.flows(); }
 
   private:
+    void run_burst(Burst& burst, const ForwardingSnapshot& world, Tick now, std::vector<CaptureWire>& wires) {
+        pipeline_.run(burst, world, now);
+        pipeline_.flush(world,
+                        [&](PortId egress) -> CaptureWire& { return wires[device_of_[index(egress)]]; });
+        pipeline_.hand_up(VanishingHost{});
+    }
+
     WorkerCounters counters_;
     HugeMemory memory_;
     Pipeline pipeline_;
     std::span<const SimulatedDevice> devices_;
     std::array<std::size_t, kMaxPorts> device_of_{};  // by port
     std::vector<std::vector<rte_mbuf*>> queues_;      // by device
+    WorkerRings& rings_;
+    std::uint32_t id_;
 };
 
 // What has been read of one capture and not been handed out yet, and the frames of the present window.
@@ -150,12 +172,12 @@ struct Simulation::Window {
     std::vector<std::optional<CapturedFrame>> heads;  // by device
     std::vector<CaptureWire> wires;                   // by device
     std::size_t frames = 0;
+    std::uint64_t first_ns = 0;  // of the first window
     std::uint64_t start_ns = 0, sequence = 0;
 };
 
-Simulation::Simulation(unsigned workers, std::vector<SimulatedDevice> devices,
-                       const ForwardingSnapshot& world)
-    : world_(world),
+Simulation::Simulation(unsigned workers, std::vector<SimulatedDevice> devices, std::vector<TimedWorld> worlds)
+    : worlds_(std::move(worlds)),
       devices_(std::move(devices)),
       reta_(static_cast<std::uint16_t>(workers)),
       window_(std::make_unique<Window>()) {
@@ -163,15 +185,20 @@ Simulation::Simulation(unsigned workers, std::vector<SimulatedDevice> devices,
     window_->wires.resize(devices_.size());
 }
 
-Result<std::unique_ptr<Simulation>> Simulation::create(unsigned workers, std::uint64_t flows_per_worker,
+Result<std::unique_ptr<Simulation>> Simulation::create(unsigned workers, const TableSizes& sizes,
                                                        std::vector<SimulatedDevice> devices,
-                                                       const ForwardingSnapshot& world) {
-    std::unique_ptr<Simulation> simulation(new Simulation(workers, std::move(devices), world));
+                                                       std::vector<TimedWorld> worlds) {
+    std::unique_ptr<Simulation> simulation(new Simulation(workers, std::move(devices), std::move(worlds)));
+    auto rings = WorkerRings::make(workers);
+    if (!rings) return tl::make_unexpected(rings.error());
+    simulation->rings_ = std::move(*rings);
+    const std::size_t bytes = FlowTable::bytes_for(sizes.flows) + StickyTable::bytes_for(sizes.clients);
     for (unsigned w = 0; w < workers; ++w) {
-        auto memory = HugeMemory::allocate(FlowTable::bytes_for(flows_per_worker), false);
+        auto memory = HugeMemory::allocate(bytes, false);
         if (!memory) return tl::make_unexpected(memory.error());
-        simulation->workers_.push_back(std::make_unique<SimulatedWorker>(
-            std::move(*memory), flows_per_worker, simulation->devices_, simulation->punt_limits_));
+        simulation->workers_.push_back(
+            std::make_unique<SimulatedWorker>(std::move(*memory), sizes, simulation->devices_,
+                                              simulation->punt_limits_, w, *simulation->rings_));
     }
     if (stamp_offset() < 0) return machine_error("replay: no room in DPDK's mbufs for a time stamp");
     simulation->pool_ =
@@ -206,7 +233,8 @@ Result<void> Simulation::take_frame(std::size_t device) {
     const CapturedFrame& frame = *window_->heads[device];
     // A capture may run backwards for a moment; time in weir never does.
     const std::uint64_t now_ns = std::max(frame.time_ns, window_->start_ns);
-    const bool closes_window = window_->frames == kWindowFrames || now_ns - window_->start_ns > kWindowNs;
+    const bool closes_window =
+        window_->frames == kWindowFrames || now_ns - window_->start_ns > kWindowNs || changes_by(now_ns);
     if (closes_window) run_window();
     rte_mbuf* packet = to_mbuf(*pool_, frame.bytes);
     if (packet == nullptr) {  // frames of 64 KiB take many mbufs: free those of this window
@@ -226,21 +254,40 @@ Result<void> Simulation::take_frame(std::size_t device) {
     return {};
 }
 
+bool Simulation::changes_by(std::uint64_t now_ns) const noexcept {
+    return window_->sequence > 0 && present_ + 1 < worlds_.size() &&
+           now_ns - window_->first_ns >= worlds_[present_ + 1].from_ns;
+}
+
 void Simulation::open_window(std::uint64_t now_ns) {
+    if (window_->sequence == 0) window_->first_ns = now_ns;
+    const auto sweep_all = [this](std::uint64_t ns) {
+        for (const auto& worker : workers_) worker->sweep_all(world(), tick_of_nanoseconds(ns));
+    };
     if (window_->sequence > 0 && now_ns - window_->start_ns > kLongGapNs)
-        for (const auto& worker : workers_)
-            worker->sweep_all(world_,
-                              tick_of_nanoseconds(std::min(now_ns, window_->start_ns + kAllExpiredNs)));
+        sweep_all(std::min(now_ns, window_->start_ns + kAllExpiredNs));
+    while (changes_by(now_ns)) {
+        ++present_;
+        sweep_all(now_ns);
+    }
     window_->start_ns = now_ns;
 }
 
 void Simulation::run_window() {
     if (window_->frames == 0) return;
+    const Tick now = tick_of_nanoseconds(window_->start_ns);
     for (const auto& worker : workers_)
-        worker->run(world_, tick_of_nanoseconds(window_->start_ns), window_->wires);
+        worker->run(world(), now, window_->wires, [this, now] { empty_rings(now); });
     window_->frames = 0;
     for (std::size_t device = 0; device < devices_.size(); ++device)
         window_->wires[device].write_to(devices_[device].out);
+}
+
+void Simulation::empty_rings(Tick now) {
+    for (bool any = true; any;) {
+        any = false;
+        for (const auto& worker : workers_) any |= worker->empty_ring(world(), now, window_->wires);
+    }
 }
 
 Result<void> Simulation::run() {

@@ -1,28 +1,16 @@
 #include "dataplane/worker.h"
 
-#include <rte_cycles.h>
 #include <rte_pause.h>
 
 #include <algorithm>
 
 #include "dataplane/stages/receive.h"
 #include "dataplane/stages/untag.h"
+#include "dataplane/tick_clock.h"
 
 namespace weir {
 
 namespace {
-
-// TSC cycles -> ticks. One division a loop; the TSC's rate is fixed when EAL has started.
-class TickClock {
-  public:
-    TickClock() noexcept : cycles_per_tick_(rte_get_tsc_hz() / kTicksPerSecond) {}
-    [[nodiscard]] Tick at(std::uint64_t tsc) const noexcept {
-        return Tick{static_cast<std::uint32_t>(tsc / cycles_per_tick_)};
-    }
-
-  private:
-    std::uint64_t cycles_per_tick_;
-};
 
 constexpr std::uint32_t kSweepWhenBusy = 1, kSweepWhenIdle = 64;  // buckets a loop
 constexpr std::uint32_t kDrainLoops = 2 * 1024 / kBurstSize;      // bursts a queue: twice its descriptors
@@ -39,11 +27,14 @@ struct NoHost {
 Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
     : counters_(*spec.counters),
       punt_limits_(spec.workers),
-      pipeline_(spec.flow_memory, spec.flow_hash_key, counters_,
-                {.limits = &punt_limits_, .flows = spec.host_flows}),
+      pipeline_(
+          spec.flow_memory, spec.flow_hash_key, counters_,
+          {.limits = &punt_limits_, .flows = spec.host_flows},
+          {.memory = spec.sticky_memory, .key = spec.sticky_key, .worker = spec.id, .rings = spec.rings}),
       published_(published),
       host_(spec.host),
       host_flows_(spec.host_flows),
+      rings_(spec.rings),
       id_(spec.id) {
     for (std::size_t port = 0; port < spec.queues.size(); ++port)
         add_port(static_cast<PortId>(port), spec.queues[port]);
@@ -52,6 +43,7 @@ Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
     if (spec.rx_interrupts)
         for (const PolledQueue& polled : polled_) interrupting.push_back(polled.rx);
     idle_ = std::make_unique<Idle>(interrupting, counters_);
+    if (rings_ != nullptr) rings_->set_sleeper(id_, &idle_->sleeper());
 }
 
 // Polls a device once, however many ports lie on it.
@@ -121,13 +113,36 @@ bool Worker::send_for_host(const ForwardingSnapshot& world, Tick now) noexcept {
     return count != 0;
 }
 
-// One burst from each queue of an enabled device, and one of what the host thread has. True if any packet
-// came.
+// The queues' numbers may be others than before.
+void Worker::watch_again() noexcept {
+    std::array<RxQueue, kMaxPorts> interrupting;
+    std::size_t count = 0;
+    for (const PolledQueue& polled : polled_) interrupting[count++] = polled.rx;
+    idle_->watch(std::span(interrupting).first(count));
+}
+
+// Empties the ring before the snapshot is latched (worker_rings.h).
+void Worker::collect() noexcept {
+    if (rings_ != nullptr) collected_count_ = rings_->take(id_, collected_);
+}
+
+bool Worker::take_over(const ForwardingSnapshot& world, Tick now) noexcept {
+    if (collected_count_ == 0) return false;
+    pipeline_.take_over(std::span(collected_).first(collected_count_), world, now,
+                        [&](Burst& burst) { run(burst, world, now); });
+    collected_count_ = 0;
+    counters_.packets_in_flight.set(rings_->held(id_));
+    return true;
+}
+
+// What came by the ring, one burst from each queue of an enabled device, and one of what the host thread has.
+// True if any packet came.
 bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
-    bool busy = false;
+    bool busy = take_over(world, now), all_are_there = true;
     for (const PolledQueue& polled : polled_) {
         // A device's ports are disabled together.
         if (!world.ports[index(polled.ports.first())].enabled) [[unlikely]] {
+            all_are_there = false;
             if (idle_ != nullptr) idle_->stop_watching();
             continue;
         }
@@ -140,14 +155,21 @@ bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
         else
             untag(burst, polled.ports, counters_, [&](Burst& of_port) { run(of_port, world, now); });
     }
+    if (idle_ != nullptr && idle_->has_let_go() && all_are_there) [[unlikely]]
+        watch_again();
     return send_for_host(world, now) || busy;
 }
 
-// What the devices and the host thread had for us when stop() was called goes out; a sender that does not
-// stop is not waited for.
+// What the devices, the host thread and other workers had for us when stop() was called goes out; a sender
+// that does not stop is not waited for. Nothing new comes by the ring, nor goes to where its answer would
+// come back.
 void Worker::drain(const ForwardingSnapshot& world, Tick now) noexcept {
-    for (std::uint32_t loops = 0; loops < kDrainLoops && poll(world, now); ++loops) {
+    if (rings_ != nullptr) rings_->close(id_);
+    for (std::uint32_t loops = 0; loops < kDrainLoops; ++loops) {
+        collect();
+        if (!poll(world, now)) break;
     }
+    if (rings_ != nullptr) counters_.packets_in_flight.set(rings_->held(id_));
 }
 
 void Worker::run() noexcept {
@@ -158,6 +180,7 @@ void Worker::run() noexcept {
     bool was_busy = false;  // the loop before found packets
     std::uint64_t before = rte_rdtsc();
     while (!stop_.load(std::memory_order_relaxed)) {
+        collect();
         const ForwardingSnapshot& world = *reader.latch();  // the same tables for the whole loop
         counters_.snapshot_generation.set(world.generation);
         const std::uint64_t tsc = rte_rdtsc();

@@ -1,10 +1,10 @@
 // One lcore that polls queues: its own RX and TX queue of every port, its own pipeline. Run to completion.
 //
 // Theory of operation. Each loop reads the clock and latches the snapshot once, takes a burst from each of
-// its queues through the pipeline, sends what the host thread has for it, sweeps a few buckets of its flow
-// table, and reports a quiescent state where it holds no pointer into the snapshot. With idle = sleep a
-// worker without traffic sleeps (idle.h), until a frame, wake() or a time limit ends it; with
-// idle = poll it never does.
+// its queues and one from its ring through the pipeline, sends what the host thread has for it, sweeps a few
+// buckets of its tables, and reports a quiescent state where it holds no pointer into the snapshot. With idle
+// = sleep a worker without traffic sleeps (idle.h), until a frame, wake() or a time limit ends it; with idle
+// = poll it never does.
 //
 // Where the snapshot says that a port is disabled, the worker touches neither its queues nor what it knows of
 // them: then the control core may take the device away, bring another and name its queues.
@@ -13,6 +13,7 @@
 // names queues, and stops it.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -23,6 +24,7 @@
 #include "dataplane/idle.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/published.h"
+#include "dataplane/worker_rings.h"
 #include "drivers/host_rings.h"
 #include "drivers/rx_queue.h"
 #include "drivers/tx_queue.h"
@@ -43,10 +45,13 @@ struct WorkerSpec {
     std::vector<WorkerQueues> queues;  // by PortId
     std::span<std::byte> flow_memory;  // FlowTable::bytes_for(flows), zeroed
     HashKey flow_hash_key;
-    WorkerCounters* counters = nullptr;  // outlives the worker
-    std::uint32_t workers = 1;           // of the appliance: this one's share of the punt limits
-    HostRings* host = nullptr;           // to the host thread; null: what is punted is dropped punt_full
-    HostFlows* host_flows = nullptr;     // of the appliance; null together with `host`
+    std::span<std::byte> sticky_memory{};  // StickyTable::bytes_for(clients), zeroed; empty: no clients
+    HashKey sticky_key = HashKey::zero();  // the same for all workers
+    WorkerRings* rings = nullptr;          // between all workers; null: this is the only one
+    WorkerCounters* counters = nullptr;    // outlives the worker
+    std::uint32_t workers = 1;             // of the appliance: this one's share of the punt limits
+    HostRings* host = nullptr;             // to the host thread; null: what is punted is dropped punt_full
+    HostFlows* host_flows = nullptr;       // of the appliance; null together with `host`
     bool sleeps_when_idle = false;
     bool rx_interrupts = false;  // every port has them: Port::has_rx_interrupts()
 };
@@ -73,6 +78,7 @@ class Worker {
     void set_queues(PortId port, const WorkerQueues& queues) noexcept;
 
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return pipeline_.flows().capacity(); }
+    [[nodiscard]] std::uint64_t sticky_capacity() const noexcept { return pipeline_.sticky_capacity(); }
 
   private:
     // A receive queue, and whose frames come by it.
@@ -83,10 +89,13 @@ class Worker {
 
     void add_port(PortId port, const WorkerQueues& queues);
     bool poll(const ForwardingSnapshot& world, Tick now) noexcept;
+    void watch_again() noexcept;
     void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
     void hand_up() noexcept;
     bool send_for_host(const ForwardingSnapshot& world, Tick now) noexcept;
     void send_for_host(std::span<rte_mbuf*> frames, const ForwardingSnapshot& world, Tick now) noexcept;
+    void collect() noexcept;
+    bool take_over(const ForwardingSnapshot& world, Tick now) noexcept;
     void drain(const ForwardingSnapshot& world, Tick now) noexcept;
 
     WorkerCounters& counters_;
@@ -97,8 +106,11 @@ class Worker {
     const PublishedSnapshot& published_;
     HostRings* host_;
     HostFlows* host_flows_;
+    WorkerRings* rings_;
     std::uint32_t id_;
-    std::unique_ptr<Idle> idle_;  // null: it polls
+    std::uint32_t collected_count_ = 0;
+    std::array<rte_mbuf*, kBurstSize> collected_;  // from the ring, for the loop that begins
+    std::unique_ptr<Idle> idle_;                   // null: it polls
     alignas(64) std::atomic<bool> stop_{false};
 };
 

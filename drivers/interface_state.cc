@@ -20,6 +20,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "drivers/xdp_program.h"
+
 namespace weir {
 namespace {
 
@@ -133,11 +135,11 @@ bool add_ipv6_address(const std::string& interface, const std::string& prefix) {
     return Question(interface, AF_INET6).ask(SIOCSIFADDR, &request) || errno == EEXIST;
 }
 
-bool set_up(const std::string& interface, bool up) {
+bool set_flag(const std::string& interface, int flag, bool on) {
     Question question(interface);
     if (!question.ask(SIOCGIFFLAGS)) return false;
     const auto flags = static_cast<unsigned short>(question.request.ifr_flags);
-    question.request.ifr_flags = static_cast<short>(up ? flags | IFF_UP : flags & ~IFF_UP);
+    question.request.ifr_flags = static_cast<short>(on ? flags | flag : flags & ~flag);
     return question.ask(SIOCSIFFLAGS);
 }
 
@@ -163,6 +165,7 @@ std::vector<std::string> undo_words(const std::string& interface) {
     Question question(interface);
     if (!question.ask(SIOCGIFFLAGS)) return words;
     const bool up = (question.request.ifr_flags & IFF_UP) != 0;
+    const bool promiscuous = (question.request.ifr_flags & IFF_PROMISC) != 0;
     for (const Feature& feature : kFeatures)
         if (is_on(interface, feature)) words.push_back(std::string(feature.word) + " on");
     if (has_ipv6(interface)) {
@@ -178,6 +181,8 @@ std::vector<std::string> undo_words(const std::string& interface) {
         rte_ether_format_addr(text, sizeof(text), &mac);
         words.push_back(std::string("mac ") + text);
     }
+    if (!has_xdp_program(interface)) words.emplace_back("xdp off");
+    if (!promiscuous) words.emplace_back("promisc off");
     if (!up) words.emplace_back("down");
     return words;
 }
@@ -187,14 +192,16 @@ void quiet(const std::string& interface) {
     // From the last to the first: what needs another goes before it.
     for (std::size_t i = kFeatures.size(); i-- > 0;)
         if (is_on(interface, kFeatures[i])) switch_feature(interface, kFeatures[i], false);
-    set_up(interface, true);
+    set_flag(interface, IFF_UP, true);
 }
 
 bool apply_word(const std::string& interface, const std::string& word) {
     for (const Feature& feature : kFeatures)
         if (word == std::string(feature.word) + " on") return switch_feature(interface, feature, true);
     if (word == "ipv6 on") return switch_ipv6(interface, true);
-    if (word == "down") return set_up(interface, false);
+    if (word == "xdp off") return remove_xdp_program(interface);
+    if (word == "promisc off") return set_flag(interface, IFF_PROMISC, false);
+    if (word == "down") return set_flag(interface, IFF_UP, false);
     const std::size_t space = std::min(word.find(' '), word.size());
     const std::string what = word.substr(0, space), value = word.substr(std::min(space + 1, word.size()));
     if (what == "address") return add_ipv6_address(interface, value);

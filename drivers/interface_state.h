@@ -1,8 +1,9 @@
 // What weir changes on a kernel interface that it takes over, as words that change it back.
 //
 //   "tx on" "gso on" "tso on" "gro on" "lro on"   ethtool's features
-//   "ipv6 on", "address 2001:db8::1/64"           net.ipv6.conf.<interface>.disable_ipv6 = 0, and what it
-//   costs "mtu 1500", "mac 02:00:00:00:00:01", "down"
+//   "ipv6 on", "address 2001:db8::1/64"           net.ipv6.conf.<interface>.disable_ipv6 = 0; its cost
+//   "mtu 1500", "mac 02:00:00:00:00:01", "down"
+//   "xdp off", "promisc off"                      what a device leaves there when weir is killed
 //
 // Any thread; NET_ADMIN to change something. Of the network namespace that the calling thread is in.
 #pragma once

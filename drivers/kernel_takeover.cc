@@ -104,6 +104,8 @@ void KernelTakeover::remember_state() {
     };
     if (auto left = leftover(interface_)) {
         undo_ = std::move(*left);
+        // Nothing is behind the program of the one that was killed, and it hands all frames to the kernel.
+        if (std::ranges::find(undo_, "xdp off") != undo_.end()) apply_word(interface_, "xdp off");
         notes_.push_back(interface_ + " was left silenced by a weir that was killed (nft table " +
                          table_of(interface_) + "); what it had changed is undone when this one ends");
     }
@@ -132,10 +134,8 @@ Result<void> KernelTakeover::silence() {
 }
 
 void KernelTakeover::write_notes() {
-    notes_.push_back(interface_ +
-                     " is served by net_af_packet, the trial path: right for a first look and for "
-                     "labs, far slower than a NIC under DPDK. Until weir ends the kernel sees nothing of " +
-                     interface_ + "; `nft delete table " + table_of(interface_) + "` gives it back by hand");
+    notes_.push_back("until weir ends the kernel sees nothing of " + interface_ + "; `nft delete table " +
+                     table_of(interface_) + "` gives it back by hand");
     std::string addresses;
     for (const std::string& address : kernel_addresses(interface_))
         addresses += (addresses.empty() ? "" : ", ") + address;

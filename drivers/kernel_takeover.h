@@ -2,9 +2,11 @@
 //
 // Theory of operation. The kernel would answer what is sent to weir: a RST for a TCP port that nobody listens
 // on, ARP and ICMP for its own addresses. An nft table `netdev weir_<interface>` drops everything at ingress;
-// packet sockets, weir's included, get their copy before that hook (net/core/dev.c). IPv6 is switched off on
-// the interface: autoconfiguration would send by itself. GRO, LRO, TSO, GSO and the transmit checksum are
-// switched off: they make frames that were never on a wire. An interface that is down is set up.
+// packet sockets, weir's included, get their copy before that hook (net/core/dev.c). An XDP program
+// comes before both: with AF_XDP the table drops what that lets through, before its socket is there and
+// after. IPv6 is switched off on the interface: autoconfiguration would send by itself. GRO, LRO, TSO, GSO
+// and the transmit checksum are switched off: they make frames that were never on a wire. An interface that
+// is down is set up.
 //
 // What was changed stands in the table itself, a comment each in its chain `undo`, so that it is found with
 // what it undoes and nowhere else: a weir that was killed leaves both, and the next one to take the interface
@@ -33,7 +35,7 @@ class KernelTakeover {
     ~KernelTakeover();
 
     [[nodiscard]] unsigned interface_index() const noexcept { return index_; }
-    // The banner, and what the kernel still has on the interface.
+    // How to give it back by hand, and what the kernel still has on the interface.
     [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
 
   private:

@@ -66,6 +66,7 @@ std::uint64_t pool_bytes(std::uint32_t frames, std::uint16_t frame_room) {
 
 MbufPools::~MbufPools() {
     for (const auto& [place, pool] : pools_) rte_mempool_free(pool);
+    for (rte_mempool* pool : device_pools_) rte_mempool_free(pool);
 }
 
 Result<rte_mempool*> MbufPools::pool_for(int node, std::uint16_t frame_room) {
@@ -96,6 +97,30 @@ Result<rte_mempool*> MbufPools::pool_for(int node, std::uint16_t frame_room) {
                               " MB, or lower dataplane.workers");
     }
     pools_[{home, frame_room}] = pool;
+    return pool;
+}
+
+tl::expected<rte_mempool*, std::string> MbufPools::pool_for_device(std::uint16_t frame_room,
+                                                                   std::uint32_t held_by_device) {
+    const auto no = [](std::string why) { return tl::make_unexpected(std::move(why)); };
+    if (device_pools_.size() == kMostDevicePools)
+        return no("it was made anew " + std::to_string(kMostDevicePools) +
+                  " times, and each time keeps the frames that its rings held");
+    // Of EAL's pages a pool may get several pieces.
+    if (rte_eal_has_hugepages() != 0) return no("with hugepages its frames do not lie in one piece");
+    PoolDemand demand = demand_;
+    demand.held_by_devices += held_by_device;
+    const std::uint32_t frames = frames_needed(demand);
+    const std::uint64_t bytes = pool_bytes(frames, frame_room);
+    auto memory = HugeMemory::allocate(bytes, false);
+    if (!memory || bytes > rte_eal_get_physmem_size()) return no("there is no memory for its frames");
+    const std::string name = "device_frames_" + std::to_string(device_pools_.size());
+    const auto data_room = static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + frame_room);
+    rte_mempool* pool = make_pool_in(*memory, name.c_str(), frames, data_room, SOCKET_ID_ANY);
+    if (pool == nullptr)
+        return no(std::string("there is no memory for its frames: ") + rte_strerror(rte_errno));
+    memory_.push_back(std::move(*memory));
+    device_pools_.push_back(pool);
     return pool;
 }
 

@@ -33,6 +33,8 @@ struct PoolDemand {
 inline constexpr std::uint32_t kPoolCache = 256;
 // Frames up to this length need one mbuf. Longer ones come as chains from devices that scatter.
 inline constexpr std::uint16_t kFrameRoom = 2048;
+// Of a process's life; each is one more of the largest things in memory.
+inline constexpr std::size_t kMostDevicePools = 4;
 
 // ports x workers x (rx + tx descriptors)            every ring full at once
 //   + workers x (burst + held + 1.5 x cache)         a cache holds up to 1.5 times its size before it gives
@@ -49,7 +51,8 @@ class MbufPools {
     MbufPools(MbufPools&& other) noexcept
         : demand_(other.demand_),
           memory_(std::move(other.memory_)),
-          pools_(std::exchange(other.pools_, {})) {}
+          pools_(std::exchange(other.pools_, {})),
+          device_pools_(std::exchange(other.device_pools_, {})) {}
     MbufPools& operator=(MbufPools&&) = delete;
     // Every port that received from the pools must be closed.
     ~MbufPools();
@@ -58,13 +61,22 @@ class MbufPools {
     // beforehand. `node` may be SOCKET_ID_ANY. Error: not enough memory, with what to set.
     [[nodiscard]] Result<rte_mempool*> pool_for(int node, std::uint16_t frame_room = kFrameRoom);
 
-    // Frames out of their pools; 0 when nothing leaks and every device has given back what it held.
+    // A pool for one device alone, in one piece of memory: a device that registers the memory and keeps
+    // frames when it is closed (net_af_xdp: those in its rings). Nobody can tell them from those that are on
+    // their way through weir, so the pool is not used again and lasts as long as all pools: kMostDevicePools
+    // of them, then no more. The error is a clause.
+    [[nodiscard]] tl::expected<rte_mempool*, std::string> pool_for_device(std::uint16_t frame_room,
+                                                                          std::uint32_t held_by_device);
+
+    // Frames of shared pools out of their pools; 0 when nothing leaks and every device has given back what it
+    // held.
     [[nodiscard]] std::uint32_t in_use() const noexcept;
 
   private:
     PoolDemand demand_;
     std::vector<HugeMemory> memory_;  // of the pools that do not lie in EAL's
     std::map<std::pair<int, std::uint16_t>, rte_mempool*> pools_;
+    std::vector<rte_mempool*> device_pools_;
 };
 
 }  // namespace weir

@@ -12,9 +12,13 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "drivers/device_name.h"
+#include "drivers/interface_state.h"
+#include "drivers/kernel_device.h"
 #include "drivers/log_capture.h"
 #include "drivers/port_setup.h"
 
@@ -74,6 +78,16 @@ bool interface_is_running(const std::string& interface) noexcept {
     return known && (request.ifr_flags & IFF_UP) != 0 && (request.ifr_flags & IFF_RUNNING) != 0;
 }
 
+std::string text_of(const MacBytes& mac) {
+    char text[RTE_ETHER_ADDR_FMT_SIZE];
+    rte_ether_addr address;
+    std::memcpy(address.addr_bytes, mac.data(), mac.size());
+    rte_ether_format_addr(text, sizeof(text), &address);
+    return text;
+}
+
+constexpr std::chrono::milliseconds kXdpRelease{50};
+
 bool is_gauge(const std::string& name) { return name.ends_with("_available_desc"); }
 
 std::string metric_name(const char* name) {
@@ -102,6 +116,8 @@ Port::Port(Port&& other) noexcept
       driver_(std::move(other.driver_)),
       kernel_interface_(std::move(other.kernel_interface_)),
       takes_over_(other.takes_over_),
+      xdp_index_(other.xdp_index_),
+      xdp_descriptors_(std::move(other.xdp_descriptors_)),
       takeover_(std::move(other.takeover_)),
       events_(std::move(other.events_)),
       closed_stats_(other.closed_stats_),
@@ -123,12 +139,14 @@ void Port::close() noexcept {
     if (!open_) return;
     closed_stats_ = stats();
     events_.reset();
+    const LogCapture log;  // drivers complain of an interface that is gone
     rte_eth_dev_info info{};
     const bool known = rte_eth_dev_info_get(ethdev_, &info) == 0;
     // An AF_PACKET port would leave the kernel's interface listening to everything.
     if (promiscuous_) rte_eth_promiscuous_disable(ethdev_);
     if (started_) rte_eth_dev_stop(ethdev_);
     rte_eth_dev_close(ethdev_);
+    close_xdp_descriptors(std::exchange(xdp_descriptors_, {}));
     if (owned_ && known && info.device != nullptr) rte_dev_remove(info.device);
     open_ = started_ = promiscuous_ = false;
 }
@@ -197,19 +215,62 @@ Result<void> Port::make(MbufPools& pools) {
     if (const auto checked = check_device(*device, spec_.queues, device_mtu()); !checked)
         return tl::make_unexpected(named(checked.error()));
     if (auto taken = take_over(*device); !taken) return tl::make_unexpected(named(taken.error()));
-    const auto probed = probe(spec_, *device);
+    std::string why_not_xdp;
+    if (takes_over_) {
+        if (const auto made = make_xdp(device->argument("iface"), pools))
+            return {};
+        else
+            why_not_xdp = made.error();
+    }
+    auto made = make_device(*device, pools);
+    if (made && takes_over_) tell_of_takeover(why_not_xdp);
+    return made;
+}
+
+tl::expected<void, std::string> Port::make_xdp(const std::string& interface, MbufPools& pools) {
+    const auto device = xdp_device(interface, spec_.queues, device_mtu(), spec_.tag_bytes);
+    if (!device) return tl::make_unexpected(device.error());
+    // The driver cannot change it.
+    if (spec_.mac) (void)apply_word(interface, "mac " + text_of(*spec_.mac));
+    hush_bpf_libraries();
+    const unsigned index = if_nametoindex(interface.c_str());
+    // The kernel lets go of a socket's queue some time after the socket is closed (xp_release_deferred).
+    if (std::exchange(xdp_index_, index) == index) std::this_thread::sleep_for(kXdpRelease);
+    if (const auto made = make_device(*device, pools); !made) {
+        // "port edge: " is said once.
+        const std::string& sentence = made.error().message;
+        return tl::make_unexpected(sentence.substr(std::min(sentence.find(": ") + 2, sentence.size())));
+    }
+    tell_of_takeover({});
+    return {};
+}
+
+void Port::tell_of_takeover(const std::string& why_not_xdp) {
+    const auto tell = [&](const std::string& sentence) {
+        notes_.push_back("port " + name() + ": " + sentence);
+    };
+    tell(kernel_interface_ + " is served by " + driver_ +
+         ", the trial path: right for a first look and for labs, far slower than a NIC under DPDK; " +
+         (why_not_xdp.empty() ? "tcpdump on " + kernel_interface_ + " sees no frame of it"
+                              : "AF_XDP would lose fewer frames, but " + why_not_xdp));
+    for (const std::string& note : takeover_->notes()) tell(note);
+}
+
+Result<void> Port::make_device(const DeviceName& device, MbufPools& pools) {
+    const auto probed = probe(spec_, device);
     if (!probed) return tl::make_unexpected(probed.error());
     owned_ = *probed;
-    if (rte_eth_dev_get_port_by_name(device->name.c_str(), &ethdev_) != 0)
-        return operator_error("port " + name() + ": DPDK took " + device->name +
+    if (rte_eth_dev_get_port_by_name(device.name.c_str(), &ethdev_) != 0)
+        return operator_error("port " + name() + ": DPDK took " + device.name +
                               " but made no network port of it: "
                               "is it a network device?");
     open_ = true;
-    if (device->is("net_af_packet") || device->is("net_af_xdp"))
-        kernel_interface_ = device->argument("iface");
-    auto ready = set_up(&*device, pools);
-    if (ready && takeover_)
-        for (const std::string& note : takeover_->notes()) notes_.push_back("port " + name() + ": " + note);
+    if (device.is("net_af_packet") || device.is("net_af_xdp")) kernel_interface_ = device.argument("iface");
+    const bool by_xdp = device.is("net_af_xdp");
+    const auto others = by_xdp ? xdp_descriptors_beside({}) : std::vector<int>();
+    auto ready = set_up(&device, pools);
+    if (by_xdp) xdp_descriptors_ = xdp_descriptors_beside(others);
+    if (!ready) close_xdp_descriptors(std::exchange(xdp_descriptors_, {}));
     return ready;
 }
 

@@ -80,6 +80,8 @@ class Port {
     [[nodiscard]] PortEvents& events() noexcept { return *events_; }
     // The device is a kernel interface that weir takes over, and sets up where it is down.
     [[nodiscard]] bool takes_over() const noexcept { return takes_over_; }
+    // An interface that was down goes on where it was when it is up again; else the device must be made anew.
+    [[nodiscard]] bool outlives_down() const noexcept { return driver_ == "net_af_xdp"; }
     // What it sits on, where that is an interface of the kernel (net_af_packet, net_af_xdp); else empty.
     [[nodiscard]] const std::string& kernel_interface() const noexcept { return kernel_interface_; }
 
@@ -133,8 +135,12 @@ class Port {
   private:
     friend class PortSetup;
     Port(PortSpec spec, std::uint16_t ethdev, bool owned);
-    // Probes spec_.device and sets it up; an error leaves the port closed.
+    // Finds out what spec_.device is, and makes that; an error leaves the port closed.
     [[nodiscard]] Result<void> make(MbufPools& pools);
+    [[nodiscard]] Result<void> make_device(const DeviceName& device, MbufPools& pools);
+    // For an interface that was taken over. The error is a clause.
+    [[nodiscard]] tl::expected<void, std::string> make_xdp(const std::string& interface, MbufPools& pools);
+    void tell_of_takeover(const std::string& why_not_xdp);
     [[nodiscard]] Result<void> take_over(const DeviceName& device);
     [[nodiscard]] Result<void> set_up(const DeviceName* device, MbufPools& pools);
 
@@ -149,6 +155,8 @@ class Port {
     std::string driver_;
     std::string kernel_interface_;
     bool takes_over_ = false;
+    unsigned xdp_index_ = 0;                    // the interface's number when AF_XDP was tried last
+    std::vector<int> xdp_descriptors_;          // of the device that is open
     std::unique_ptr<KernelTakeover> takeover_;  // lasts beyond close(): the kernel is to stay silent
     std::unique_ptr<PortEvents> events_;        // while open and set up
     PortStats closed_stats_;                    // of the devices that this port had before

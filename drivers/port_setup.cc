@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "drivers/kernel_device.h"
+
 namespace weir {
 namespace {
 
@@ -19,6 +21,7 @@ constexpr DeviceTraits kTraits[] = {
     {"net_null", true, false, false, false},
     // An AF_PACKET socket sees what its interface accepts; the PMD states 1,518 bytes whatever framesz says.
     {"net_af_packet", false, false, false, true},
+    {"net_af_xdp", false, false, false, false},
     // Offers RSS types for rte_flow alone; the kernel picks the queue by a hash of its own.
     {"net_tap", true, false, false, false},
     {"net_memif", true, false, false, false},
@@ -122,8 +125,21 @@ Result<void> PortSetup::check_queues() const {
         (port_.driver() == "net_ena" ? " or give the network interface more queues (EC2: ENA queues)" : ""));
 }
 
+// Rounded up to whole lines.
+std::uint16_t PortSetup::room_for(unsigned bytes) {
+    return static_cast<std::uint16_t>((bytes + RTE_CACHE_LINE_SIZE - 1) / RTE_CACHE_LINE_SIZE *
+                                      RTE_CACHE_LINE_SIZE);
+}
+
 Result<void> PortSetup::choose_pool(const DeviceName* device) {
     const unsigned frame = mtu() + kEthernetAndTags;
+    if (port_.driver() == "net_af_xdp") {
+        const unsigned room = std::max<unsigned>(kFrameRoom, frame + kXdpHeadroom);
+        const auto pool = pools_.pool_for_device(room_for(room), kXdpHeldFrames);
+        if (!pool) return refuse(pool.error());
+        port_.pool_ = *pool;
+        return {};
+    }
     const bool scatters =
         (info_.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER) != 0 || traits_->chains_unasked;
     unsigned room = kFrameRoom;
@@ -134,9 +150,7 @@ Result<void> PortSetup::choose_pool(const DeviceName* device) {
             room = std::max(room, device->number("framesz", 2048));
     }
     port_.may_receive_chains_ = scatters;
-    const auto aligned = static_cast<std::uint16_t>((room + RTE_CACHE_LINE_SIZE - 1) / RTE_CACHE_LINE_SIZE *
-                                                    RTE_CACHE_LINE_SIZE);
-    const auto pool = pools_.pool_for(rte_eth_dev_socket_id(port_.ethdev()), aligned);
+    const auto pool = pools_.pool_for(rte_eth_dev_socket_id(port_.ethdev()), room_for(room));
     if (!pool) return refuse(pool.error().message);
     port_.pool_ = *pool;
     return {};

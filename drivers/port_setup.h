@@ -30,6 +30,7 @@ class PortSetup {
     [[nodiscard]] Result<void> read_device();
     [[nodiscard]] Result<void> check_queues() const;
     [[nodiscard]] Result<void> choose_pool(const DeviceName* device);
+    [[nodiscard]] static std::uint16_t room_for(unsigned bytes);
     [[nodiscard]] Result<void> configure();
     [[nodiscard]] Result<void> set_up_queues();
     [[nodiscard]] Result<void> set_mtu(const DeviceName* device);

@@ -31,16 +31,23 @@ RxWait::RxWait(std::span<const RxQueue> queues) : wake_fd_(eventfd(0, EFD_NONBLO
     if (epoll_fd_ < 0 || wake_fd_ < 0 || rte_epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &wake_event_) != 0)
         return;
     queues_.reserve(queues.size());
+    watch(queues);
+}
+
+// Never allocates: there was room for all from the start.
+void RxWait::watch(std::span<const RxQueue> queues) noexcept {
+    if (queues.size() > queues_.capacity()) return;
+    cancel();  // a sleep that was prepared has armed none of these
     for (const RxQueue& queue : queues) {
         queues_.push_back({queue, -1, {}});
-        if (watch(queues_.back())) continue;
+        if (watch_one(queues_.back())) continue;
         queues_.pop_back();
         unwatch_all();
         return;
     }
 }
 
-bool RxWait::watch(Watched& watched) const noexcept {
+bool RxWait::watch_one(Watched& watched) const noexcept {
     const auto [ethdev, queue] = watched.queue;
     const int code = rte_eth_dev_rx_intr_enable(ethdev, queue);
     if (code == 0) {

@@ -40,11 +40,13 @@ class RxWait {
     // Nobody sleeps and nobody calls wake() any more; the devices still exist.
     ~RxWait();
 
-    // Frames end a sleep. Turns false for good when a device refuses to arm.
+    // Frames end a sleep. Turns false when a device refuses to arm.
     [[nodiscard]] bool watches_queues() const noexcept { return !queues_.empty(); }
 
-    // Lets go of the devices, for good. They still exist.
+    // Lets go of the devices. They still exist.
     void stop_watching() noexcept;
+    // Watches these, as the constructor does: after stop_watching(), and no more of them than at first.
+    void watch(std::span<const RxQueue> queues) noexcept;
 
     // From here on wake() and frames end the next sleep(). Look at everything once more, then sleep() or
     // cancel().
@@ -67,7 +69,7 @@ class RxWait {
         int level_fd;           // -1: it is armed, and DPDK watches
         rte_epoll_event event;  // of level_fd; DPDK keeps a pointer to it
     };
-    [[nodiscard]] bool watch(Watched& watched) const noexcept;
+    [[nodiscard]] bool watch_one(Watched& watched) const noexcept;
     void unwatch_all() noexcept;
 
     std::vector<Watched> queues_;  // empty: none. Its elements do not move while they are watched

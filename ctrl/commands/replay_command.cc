@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -130,6 +131,14 @@ std::vector<SimulatedDevice> simulated_devices(const Config& config, std::vector
     return simulated;
 }
 
+std::vector<TimedWorld> timed_worlds(const OfflineWorld& world) {
+    std::vector<TimedWorld> worlds;
+    for (const OfflineWorld::Stage& stage : world.stages)
+        worlds.push_back(
+            {static_cast<std::uint64_t>(std::chrono::nanoseconds(stage.from).count()), stage.snapshot.get()});
+    return worlds;
+}
+
 void print_summary(const nlohmann::ordered_json& report) {
     fmt::print("received {}, forwarded {}, answered {}, punted {}, unaccounted {}\n",
                report["received"].dump(), report["forwarded"].dump(), report["answered"].dump(),
@@ -188,8 +197,9 @@ Result<void> replay(const ReplayRequest& request) {
     if (!eal) return tl::make_unexpected(eal.error());
 
     const unsigned workers = request.workers != 0 ? request.workers : config.dataplane.workers;
-    auto simulation = Simulation::create(workers, config.dataplane.flows_per_worker,
-                                         simulated_devices(config, captures), *(*world)->snapshot);
+    auto simulation = Simulation::create(
+        workers, {config.dataplane.flows_per_worker, config.dataplane.sticky_clients_per_worker},
+        simulated_devices(config, captures), timed_worlds(**world));
     if (!simulation) return tl::make_unexpected(simulation.error());
     const std::vector<WorkerCounters*> counters = (*simulation)->counters();
     for (WorkerCounters* worker : counters) {
@@ -199,6 +209,7 @@ Result<void> replay(const ReplayRequest& request) {
     if (auto ran = (*simulation)->run(); !ran) return ran;
     if (auto closed = close_captures(captures); !closed) return closed;
 
+    (*world)->stage = (*simulation)->present_world();
     const auto report = make_replay_report(**world, counters);
     print_summary(report);
     if (auto written = write_report(report, request.report_file, *report_file); !written) return written;

@@ -12,7 +12,7 @@ struct ReplayRequest {
     std::string config_file;
     std::vector<std::string> inputs, outputs;  // PORT=FILE
     std::string report_file;                   // empty: none
-    std::vector<std::string> down;             // POOL/NAME
+    std::vector<std::string> down;             // POOL/NAME, or POOL/NAME@FROM-TO
     unsigned workers = 0;                      // 0: the configuration's
 };
 

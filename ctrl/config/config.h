@@ -27,6 +27,8 @@ struct SourceLine {
     unsigned line = 0;
     // Two configurations are the same whatever line their settings stand on.
     friend constexpr bool operator==(const SourceLine&, const SourceLine&) noexcept { return true; }
+    // "FILE:LINE"; without a line, what stands in the file's place ("run-time change").
+    [[nodiscard]] std::string text() const;
 };
 
 // Lines of the keys of a group that stand on other lines than the group begins on: a rule about one key names
@@ -166,9 +168,17 @@ struct BackendConfig {
     unsigned weight = 1;  // 0: no new flows
     std::string zone;
     std::optional<ForwardingMode> forwarding;  // overrides pool and service
-    bool drained = false;                      // taken out of service at run time; no key of the file
+    // Administratively out of service: no new flows, known ones as for a removal. Never from the file, only
+    // by a run-time change (ctrl/changes).
+    bool drained = false;
     KeyLines keys;
     bool operator==(const BackendConfig&) const = default;
+};
+
+// How operators name a backend, whatever its address.
+struct BackendKey {
+    std::string pool, name;
+    friend auto operator<=>(const BackendKey&, const BackendKey&) = default;
 };
 
 struct PoolConfig {

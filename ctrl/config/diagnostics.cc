@@ -36,9 +36,10 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+std::string SourceLine::text() const { return line == 0 ? file : fmt::format("{}:{}", file, line); }
+
 std::string Diagnostic::text() const {
-    return fmt::format("{}:{}: {}{}", where.file, where.line,
-                       severity == Severity::warning ? "warning: " : "", message);
+    return fmt::format("{}: {}{}", where.text(), severity == Severity::warning ? "warning: " : "", message);
 }
 
 void Diagnostics::error(const SourceLine& where, std::string message) {

@@ -205,6 +205,7 @@ void diff_backend(const std::string& pool, const BackendConfig& before, const Ba
     compare(to, what + "weight", before.weight, after.weight);
     compare(to, what + "zone", before.zone, after.zone);
     compare(to, what + "forwarding", before.forwarding, after.forwarding);
+    compare(to, what + "drained", before.drained, after.drained);
 }
 
 void diff_pool(const PoolConfig& before, const PoolConfig& after, Sentences& to) {

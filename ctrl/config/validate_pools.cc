@@ -32,10 +32,8 @@ void check_backend(CheckContext& check, const PoolConfig& pool, const BackendCon
                                 in_quotes(own->second->name)));
     if (const auto vip = check.vips.find(backend.address); vip != check.vips.end())
         check.error(backend, "address",
-                    fmt::format("{} is the VIP of service {} ({}:{}); packets would come back to "
-                                "weir",
-                                what, in_quotes(vip->second->name), vip->second->where.file,
-                                vip->second->where.line));
+                    fmt::format("{} is the VIP of service {} ({}); packets would come back to weir", what,
+                                in_quotes(vip->second->name), vip->second->where.text()));
     refuse_unbuilt(check, backend, name);
 }
 
@@ -72,42 +70,22 @@ void check_members(CheckContext& check, const PoolConfig& pool) {
             pool, "backends",
             fmt::format("{}: no backends; its services drop every packet (no_backend)", name_of(pool)));
     const bool idle = std::all_of(pool.backends.begin(), pool.backends.end(),
-                                  [](const BackendConfig& backend) { return backend.weight == 0; });
+                                  [](const BackendConfig& b) { return b.weight == 0 || b.drained; });
     if (idle)
         check.warning(
             pool, "backends",
-            fmt::format("{}: every backend has weight 0; its services take no new flows", name_of(pool)));
+            fmt::format("{}: every backend has weight 0 or is drained; its services take no new flows",
+                        name_of(pool)));
     std::map<IpAddress, const BackendConfig*> seen;
     for (const BackendConfig& backend : pool.backends) {
         const auto [first, is_new] = seen.emplace(backend.address, &backend);
         if (!is_new && first->second->port == backend.port)
             check.warning(backend, "address",
-                          fmt::format("{}: backend {} has the address and port of backend {} ({}:{}); "
+                          fmt::format("{}: backend {} has the address and port of backend {} ({}); "
                                       "that server gets both shares",
                                       name_of(pool), in_quotes(backend.name), in_quotes(first->second->name),
-                                      first->second->where.file, first->second->where.line));
+                                      first->second->where.text()));
     }
-}
-
-// What this version reads and has not built.
-void refuse_unbuilt_lifecycle(CheckContext& check, const PoolConfig& pool) {
-    const auto refuse = [&](bool used, const char* key, const char* allowed) {
-        if (used)
-            check.error(pool, key,
-                        fmt::format("{}: {} is not built yet; allowed: {}", name_of(pool), key, allowed));
-    };
-    refuse(pool.stickiness.has_value(), "stickiness",
-           "none, or hash = \"source_ip\" for stateless stickiness");
-    refuse(pool.minimum_healthy != MinimumHealthyConfig{}, "minimum_healthy", "none");
-    refuse(pool.connection_termination, "connection_termination", "false");
-    refuse(pool.slow_start != Duration(0), "slow_start", "\"0s\"");
-    refuse(pool.unhealthy_flows != UnhealthyFlows::rehash, "unhealthy_flows", "\"rehash\"");
-    refuse(!pool.cross_zone, "cross_zone", "true");
-    if (pool.health_check)
-        check.warning(*pool.health_check, "",
-                      fmt::format("{}: health_check: probes are not built yet; its backends "
-                                  "show as unavailable and get traffic",
-                                  name_of(pool)));
 }
 
 // Whether what is said of health and zones can mean anything.
@@ -165,7 +143,6 @@ void check_pools(CheckContext& check) {
         if (!used.contains(pool.name))
             check.warning(pool, "name",
                           fmt::format("{}: no service uses it; its backends are unused", name_of(pool)));
-        refuse_unbuilt_lifecycle(check, pool);
         check_lifecycle(check, pool);
     }
     if (backends > kMaxBackends)

@@ -44,8 +44,8 @@ struct CheckContext {
             const auto [first, is_new] = seen.emplace(group.name, &group.keys.of("name", group.where));
             if (is_new) continue;
             error(group, "name",
-                  fmt::format("{}{} {}: the name is taken by {}:{}; names of {}s are unique{}", owner, one,
-                              in_quotes(group.name), first->second->file, first->second->line, one,
+                  fmt::format("{}{} {}: the name is taken by {}; names of {}s are unique{}", owner, one,
+                              in_quotes(group.name), first->second->text(), one,
                               owner.empty() ? "" : " in their pool"));
         }
     }

@@ -24,14 +24,18 @@ constexpr unsigned kFewReads = 4;
 // A renewed ca_file is in force after this.
 constexpr long kCaCacheSeconds = 60;
 
-// Bytes that were read from a TCP socket so far.
-std::size_t read_from(int fd) {
+tcp_info info_of(int fd) {
     tcp_info info{};
     socklen_t length = sizeof(info);
+    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length);
+    return info;
+}
+
+// Bytes that were read from a TCP socket so far.
+std::size_t read_from(int fd) {
     int unread = 0;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 || ioctl(fd, FIONREAD, &unread) != 0)
-        return 0;
-    return static_cast<std::size_t>(info.tcpi_bytes_received) - static_cast<std::size_t>(unread);
+    if (ioctl(fd, FIONREAD, &unread) != 0) return 0;
+    return static_cast<std::size_t>(info_of(fd).tcpi_bytes_received) - static_cast<std::size_t>(unread);
 }
 
 }  // namespace
@@ -65,14 +69,19 @@ void CurlProbe::set_common_options() {
         tls && !spec_.host.empty() ? spec_.host.substr(0, spec_.host.find(':')) : literal;
     set(CURLOPT_URL, fmt::format("{}://{}:{}/", tls ? "https" : "http", name, spec_.port).c_str());
     set(CURLOPT_REQUEST_TARGET, spec_.path.c_str());  // as it stands: no dots resolved, no fragment cut
-    add_header("Host: " + (spec_.host.empty() ? literal : spec_.host));
-    // Whatever stands in the environment: no proxy; and no name is ever resolved.
-    set(CURLOPT_PROXY, "");
+    const bool usual =
+        spec_.port == (tls ? 443 : 80);  // RFC 9110 7.2: a port that is not goes with the address
+    const std::string authority = usual ? literal : fmt::format("{}:{}", literal, spec_.port);
+    add_header("Host: " + (spec_.host.empty() ? authority : spec_.host));
+    set(CURLOPT_PROXY, "");  // whatever stands in the environment
+    // No name is ever resolved, but libcurl would remember each address and walk all of them with each probe.
+    set(CURLOPT_DNS_CACHE_TIMEOUT, 0L);
     if (name != literal) {
         connect_to_ = curl_slist_append(nullptr, fmt::format("::{}:{}", literal, spec_.port).c_str());
         set(CURLOPT_CONNECT_TO, connect_to_);
     }
     set(CURLOPT_NOSIGNAL, 1L);
+    set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(spec_.timeout.count()) + 1'000);  // ours comes first
     set(CURLOPT_FRESH_CONNECT, 1L);
     set(CURLOPT_FORBID_REUSE, 1L);
     set(CURLOPT_BUFFERSIZE, long{kReadSize});
@@ -111,18 +120,19 @@ void CurlProbe::start() {
 }
 
 Waiting CurlProbe::waiting() const {
-    curl_off_t connected = 0, secured = 0;
-    curl_easy_getinfo(transfer_, CURLINFO_CONNECT_TIME_T, &connected);
+    constexpr std::uint8_t kEstablished =
+        1;  // TCP_ESTABLISHED, which the kernel's and the C library's headers both define
+    if (socket_ < 0 || info_of(socket_).tcpi_state != kEstablished) return {};
+    curl_off_t secured = 0;
     curl_easy_getinfo(transfer_, CURLINFO_APPCONNECT_TIME_T, &secured);
-    if (connected == 0) return {};
     if (spec_.protocol == ProbeProtocol::https && secured == 0)
         return {"connected, but no TLS handshake", false};
     return {received_ == 0 ? "connected, but no answer" : "no complete answer", false};
 }
 
-bool CurlProbe::is_flooding(int fd) {
+bool CurlProbe::is_flooding() {
     if (concluded_) return true;
-    if (++reads_ <= kFewReads || read_from(fd) <= received_ + kMostUnseen) return false;
+    if (++reads_ <= kFewReads || read_from(socket_) <= received_ + kMostUnseen) return false;
     end({ProbeOutcome::failed, "answers more than a probe reads"});
     return true;
 }
@@ -146,7 +156,8 @@ Verdict CurlProbe::verdict_of(CURLcode code) const {
             return os_error != 0 ? verdict_of_error(static_cast<int>(os_error), spec_.address)
                                  : failed(words);
         case CURLE_GOT_NOTHING:
-            return failed("connection closed without an answer");
+            return failed(spec_.protocol == ProbeProtocol::grpc ? "no HTTP/2 answer: no gRPC there?"
+                                                                : "connection closed without an answer");
         case CURLE_PARTIAL_FILE:
             return failed("answer ends early");
         case CURLE_UNSUPPORTED_PROTOCOL:
@@ -205,6 +216,7 @@ curl_socket_t CurlProbe::open_socket(void* self, curlsocktype /*purpose*/, curl_
     // listens.
     const linger abort{.l_onoff = 1, .l_linger = 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof(abort));
+    probe.socket_ = fd;
     return fd;
 }
 

@@ -48,7 +48,7 @@ class CurlProbe : public RunningProbe {
     void set_tls_options();
     void done(CURLcode code);
     // The server has sent more than any answer needs. (libcurl shows a header line only once it is complete.)
-    [[nodiscard]] bool is_flooding(int fd);
+    [[nodiscard]] bool is_flooding();
     void end(Verdict verdict);
     [[nodiscard]] Verdict verdict_of(CURLcode code) const;
     [[nodiscard]] std::string certificate_trouble() const;
@@ -64,6 +64,7 @@ class CurlProbe : public RunningProbe {
     CURL* transfer_;
     curl_slist* headers_ = nullptr;
     curl_slist* connect_to_ = nullptr;
+    int socket_ = -1;           // libcurl's, as long as the transfer runs
     int socket_error_ = 0;      // why the socket could not be opened
     std::size_t received_ = 0;  // header lines and body
     std::size_t header_bytes_ = 0;

@@ -67,7 +67,7 @@ void CurlProbes::serve(Time now) {
 }
 
 void CurlProbes::on_ready(int fd, std::uint32_t events) {
-    if ((events & EPOLLIN) != 0 && by_socket_[static_cast<std::size_t>(fd)]->is_flooding(fd)) return;
+    if ((events & EPOLLIN) != 0 && by_socket_[static_cast<std::size_t>(fd)]->is_flooding()) return;
     int action = 0;
     if ((events & (EPOLLIN | EPOLLRDHUP)) != 0) action |= CURL_CSELECT_IN;
     if ((events & EPOLLOUT) != 0) action |= CURL_CSELECT_OUT;

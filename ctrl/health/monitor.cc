@@ -146,6 +146,7 @@ void HealthMonitor::register_member(World& world, Pool& pool, Member& member) {
     }
     member.since = options_.unix_time();
     member.shown = backend_status(facts_of(pool, member));
+    if (!pool.config.health_check && probes_ != nullptr) begin_ramp(pool, member);  // not at weir's own start
 }
 
 void HealthMonitor::begin_leaving(Pool& pool, Member& member, Leaving how) {
@@ -166,16 +167,16 @@ void HealthMonitor::forget(Pool& pool, BackendId id) {
 
 // A backend that has left is still asked for.
 void HealthMonitor::remember(const Pool& pool, const Member& member) {
-    BackendRow row{.pool = pool.config.name,
-                   .name = member.name,
-                   .address = member.address,
-                   .port = member.port,
-                   .zone = member.zone,
-                   .weight = member.weight,
-                   .status = backend_status({.leaving = Leaving::deregistered}),
-                   .description = {},
-                   .since = options_.unix_time(),
-                   .id = kNoBackend};
+    MonitoredBackend row{.pool = pool.config.name,
+                         .name = member.name,
+                         .address = member.address,
+                         .port = member.port,
+                         .zone = member.zone,
+                         .weight = member.weight,
+                         .status = backend_status({.leaving = Leaving::deregistered}),
+                         .description = {},
+                         .since = options_.unix_time(),
+                         .id = kNoBackend};
     if (member.shown == row.status) row.since = member.since;
     const auto same = [&](const auto& entry) {
         return entry.second.pool == row.pool && entry.second.name == row.name;
@@ -264,12 +265,21 @@ void HealthMonitor::verdict_changed(Pool& pool, Member& member) {
         member.keeps_until = now + pool.config.unhealthy_draining;
         waiting_.insert(member.id);
     }
+    if (member.effective().verdict == HealthVerdict::healthy) begin_ramp(pool, member);
     unpublished_.push_back(now);
     mark(pool);
 }
 
-std::vector<BackendRow> HealthMonitor::rows() const {
-    std::vector<BackendRow> rows;
+void HealthMonitor::begin_ramp(const Pool& pool, Member& member) {
+    const Duration length = pool.config.slow_start;
+    if (length == Duration(0) || !options_.tick) return;
+    member.ramp = {options_.tick(), static_cast<TickCount>(length.count() * kTicksPerSecond / 1000)};
+    member.ramps_until = options_.now() + length;
+    waiting_.insert(member.id);
+}
+
+std::vector<MonitoredBackend> HealthMonitor::rows() const {
+    std::vector<MonitoredBackend> rows;
     for (const auto& [name, pool] : pools_) {
         const std::size_t first = rows.size();
         for (const BackendId id : pool->members) {
@@ -278,7 +288,7 @@ std::vector<BackendRow> HealthMonitor::rows() const {
                             member.shown, member.answer, member.since, id});
         }
         std::sort(rows.begin() + static_cast<std::ptrdiff_t>(first), rows.end(),
-                  [](const BackendRow& a, const BackendRow& b) {
+                  [](const MonitoredBackend& a, const MonitoredBackend& b) {
                       return std::tie(a.name, a.address) < std::tie(b.name, b.address);
                   });
         for (const auto& [until, row] : departed_)

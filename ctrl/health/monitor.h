@@ -36,7 +36,7 @@
 namespace weir {
 
 // A backend as operators see it.
-struct BackendRow {
+struct MonitoredBackend {
     std::string pool, name;
     IpAddress address;
     std::optional<std::uint16_t> port;
@@ -57,6 +57,7 @@ struct HealthMonitorOptions {
     using Time = std::chrono::steady_clock::time_point;
     std::function<Time()> now = std::chrono::steady_clock::now;
     std::function<double()> unix_time;  // seconds since 1970; empty: the system's clock
+    std::function<Tick()> tick;         // the workers' time, for slow starts; empty: there are none
     Notify notify;                      // may be empty
     SavedHealth saved;                  // of the last run, if that is not long ago
 };
@@ -66,6 +67,9 @@ class HealthMonitor {
     using Time = HealthMonitorOptions::Time;
     static constexpr std::chrono::seconds kRemembered{300};
     static constexpr std::size_t kMostRemembered = 1'000;
+    // Signs of trouble within a second that bring a probe forward, where the pool's check is `passive`.
+    // Anyone can forge them, so that is all that they do.
+    static constexpr std::uint64_t kTroublingRepeats = 3, kTroublingResets = 10;
 
     explicit HealthMonitor(HealthMonitorOptions options);
     ~HealthMonitor();
@@ -86,7 +90,7 @@ class HealthMonitor {
     void tick(World& world);
 
     // Sorted by pool and name; those that have left come last in their pool.
-    [[nodiscard]] std::vector<BackendRow> rows() const;
+    [[nodiscard]] std::vector<MonitoredBackend> rows() const;
     // Null: nobody has the id.
     [[nodiscard]] const BackendStatus* status_of(BackendId id) const;
     // Null: no such pool.
@@ -120,6 +124,7 @@ class HealthMonitor {
     void stop_probing(Member& member);
     void take_result(BackendId id, const ProbeResult& result);
     void verdict_changed(Pool& pool, Member& member);
+    void begin_ramp(const Pool& pool, Member& member);
     void refresh(Pool& pool, Member& member);
     [[nodiscard]] BackendFacts facts_of(const Pool& pool, const Member& member) const;
     void judge(World& world, Pool& pool);
@@ -130,6 +135,7 @@ class HealthMonitor {
     void tick_members(World& world, Time now);
     void tick_leaving(World& world, Pool& pool, Member& member, Time now);
     void measure(const World& world, Time now);
+    void look_for_trouble(const World& world);
     void notify(Severity severity, const std::string& sentence) const;
 
     HealthMonitorOptions options_;
@@ -139,13 +145,13 @@ class HealthMonitor {
     std::map<BackendId, std::pair<Pool*, std::unique_ptr<Member>>> members_;
     std::set<BackendId> waiting_;  // for time, or for the workers
     std::set<Pool*> marked_;
-    std::deque<std::pair<Time, BackendRow>> departed_;
+    std::deque<std::pair<Time, MonitoredBackend>> departed_;
     Transitions transitions_;
     std::deque<std::pair<std::uint64_t, Time>> reacting_;  // generation, and when the result came
     std::vector<Time> unpublished_;                        // results that no generation has yet
     DurationHistogram reactions_;
     std::uint64_t version_ = 0;
-    Time next_tick_{};
+    Time next_tick_{}, next_look_for_trouble_{};
 };
 
 }  // namespace weir

@@ -83,11 +83,14 @@ void HealthMonitor::judge(World& world, Pool& pool) {
                           .cuts_flows = member.cut || (is_unhealthy && flows.cut)});
     }
     const PoolTraffic traffic = judge_pool(judged, policy_of(pool.config));
-    for (std::size_t i = 0; i < registered.size(); ++i)
-        world.set_traffic(registered[i]->id, traffic.members[i]);
+    for (std::size_t i = 0; i < registered.size(); ++i) {
+        MemberTraffic member = traffic.members[i];
+        if (member.eligible && registered[i]->ramps_until) member.ramp = registered[i]->ramp;
+        world.set_traffic(registered[i]->id, member);
+    }
     for (const BackendId id : pool.members)
         if (const Member& member = *members_.at(id).second; !member.is_registered())
-            world.set_traffic(id, {false, leaver_traffic(pool, member, traffic.fails_open)});
+            world.set_traffic(id, {false, leaver_traffic(pool, member, traffic.fails_open), {}});
     show_pool(pool, traffic, registered.size());
 }
 
@@ -141,6 +144,10 @@ void HealthMonitor::tick(World& world) {
     if (now < next_tick_) return;
     next_tick_ = now + kLook;
     tick_members(world, now);
+    if (now >= next_look_for_trouble_) {
+        next_look_for_trouble_ = now + std::chrono::seconds(1);
+        look_for_trouble(world);
+    }
     while (!departed_.empty() && departed_.front().first <= now) {
         departed_.pop_front();
         ++version_;
@@ -156,6 +163,22 @@ void HealthMonitor::measure(const World& world, Time now) {
         reactions_.record(now - reacting_.front().second);
 }
 
+void HealthMonitor::look_for_trouble(const World& world) {
+    for (const auto& [name, pool] : pools_) {
+        if (!pool->config.health_check || !pool->config.health_check->passive) continue;
+        for (const BackendId id : pool->members) {
+            Member& member = *members_.at(id).second;
+            BackendSums sums;
+            for (const WorkerCounters* worker : world.workers()) add_counters(sums, *worker, id);
+            const BackendSums before = std::exchange(member.seen, sums).value_or(sums);
+            const std::uint64_t repeats = sums.syn_repeats - before.syn_repeats;
+            const std::uint64_t resets = sums.client_resets - before.client_resets;
+            if (member.probe && (repeats >= kTroublingRepeats || resets >= kTroublingResets))
+                probes_->probe_now(*member.probe);
+        }
+    }
+}
+
 void HealthMonitor::tick_members(World& world, Time now) {
     for (const BackendId id : std::set<BackendId>(waiting_)) {
         auto& [pool, member] = members_.at(id);
@@ -164,7 +187,12 @@ void HealthMonitor::tick_members(World& world, Time now) {
             member->keeps_until.reset();
             mark(*pool);
         }
-        const bool waits = member->generation != 0 || member->keeps_until || is_leaving(*member);
+        if (member->ramps_until && *member->ramps_until <= now) {
+            member->ramps_until.reset();
+            mark(*pool);
+        }
+        const bool waits =
+            member->generation != 0 || member->keeps_until || member->ramps_until || is_leaving(*member);
         refresh(*pool, *member);
         if (!waits) {
             waiting_.erase(id);

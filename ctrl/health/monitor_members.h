@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ctrl/health/monitor.h"
+#include "ctrl/metrics/counter_sums.h"
 
 namespace weir {
 
@@ -26,6 +27,11 @@ struct HealthMonitor::Member {
     Time leaves_at{};                 // the drain's deadline
     bool cut = false;                 // it has passed, and the pool ends flows then
     std::optional<Time> keeps_until;  // unhealthy: its flows are its own so long
+    Ramp ramp{};                      // slow start
+    std::optional<Time> ramps_until;
+
+    // What its id had counted at the last look; absent: nobody has looked.
+    std::optional<BackendSums> seen;
 
     [[nodiscard]] const BackendHealth& effective() const {
         return health.verdict == HealthVerdict::none && inherited ? *inherited : health;

@@ -37,6 +37,7 @@ void KernelView::receive() {
     const auto drained = events_->drain(kDatagrams, [this](nl_msg& message) { take(message); });
     if (drained != NetlinkSocket::Drained::lost) return;
     ++resyncs_;
+    asked_anew_.clear();
     stale_interfaces_ = stale_routes_ = stale_neighbors_ = true;
 }
 
@@ -53,10 +54,13 @@ void KernelView::take(nl_msg& message) {
             break;
         }
         case RTM_NEWLINK:
-        case RTM_DELLINK:
-            if (!read_link(message)) return;
+        case RTM_DELLINK: {
+            const auto link = read_link(message);
+            if (!link) return;
+            if (link->is_running) ask_again(link->interface);
             stale_interfaces_ = true;
             break;
+        }
         case RTM_NEWADDR:
         case RTM_DELADDR:
             stale_interfaces_ = true;
@@ -79,9 +83,13 @@ bool KernelView::take_neighbor(nl_msg& message) {
     const HopKey key{*port, neighbor->address};
     const auto known = ways_.neighbors().find(key);
     if (known == ways_.neighbors().end()) return false;
-    if (nlmsg_hdr(&message)->nlmsg_type == RTM_DELNEIGH) unkept_.insert(key);
     KernelNeighbor next = next_neighbor(known->second, *neighbor);
-    if (link_down_.test(index(*port)) && next.failed && !known->second.failed) next = known->second;
+    const bool says_nothing = link_down_.test(index(*port)) || asked_anew_.contains(key);
+    if (says_nothing && next.failed && !known->second.failed) next = known->second;
+    if (nlmsg_hdr(&message)->nlmsg_type == RTM_DELNEIGH) {
+        if (const auto asked = asked_anew_.find(key); asked != asked_anew_.end()) asked_anew_.erase(asked);
+        unkept_.insert(key);
+    }
     ways_.set_neighbor(key, next);
     return true;
 }
@@ -183,11 +191,11 @@ void KernelView::keep_neighbors() {
 }
 
 // Whatever the kernel answers, its notifications tell what came of it, and refresh() tries again.
-void KernelView::send(const HopKey& key, int type) {
+bool KernelView::send(const HopKey& key, int type) {
     const InterfaceIndex interface = ways_.interface_of(key.port).index;
-    if (interface == InterfaceIndex::none) return;
+    if (interface == InterfaceIndex::none) return false;
     nl_msg* message = nlmsg_alloc_simple(type, type == RTM_NEWNEIGH ? NLM_F_CREATE | NLM_F_REPLACE : 0);
-    if (message == nullptr) return;
+    if (message == nullptr) return false;
     ndmsg header{};
     header.ndm_family = key.address.is_v4() ? AF_INET : AF_INET6;
     header.ndm_ifindex = static_cast<int>(index(interface));
@@ -195,7 +203,7 @@ void KernelView::send(const HopKey& key, int type) {
     nlmsg_append(message, &header, sizeof(header), NLMSG_ALIGNTO);
     nla_put(message, NDA_DST, static_cast<int>(key.address.bit_length() / 8), key.address.bytes().data());
     if (type == RTM_NEWNEIGH) nla_put_u32(message, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
-    (void)requests_->request(message);
+    return requests_->request(message) == 0;
 }
 
 void KernelView::want(const std::vector<IpAddress>& destinations) {
@@ -227,10 +235,25 @@ void KernelView::set_link(PortId port, bool up) {
     const bool was_up = !link_down_.test(index(port));
     link_down_.set(index(port), !up);
     if (!up || was_up) return;
+    waits_for_carrier_.set(index(port));
+    ask_anew(port);
+}
+
+// The kernel takes note of a host interface's carrier some time after it was set (linkwatch), and throws away
+// what it sends before: its first question, too, and the next would come a second later.
+void KernelView::ask_again(InterfaceIndex interface) {
+    const auto port = ways_.port_of(interface);
+    if (!port || link_down_.test(index(*port)) || !waits_for_carrier_.test(index(*port))) return;
+    waits_for_carrier_.reset(index(*port));
+    ask_anew(*port);
+}
+
+// A new entry is asked for now, one that waits for an answer with its next timer. The kernel calls an entry
+// that is deleted FAILED first: that is no news of the neighbour.
+void KernelView::ask_anew(PortId port) {
     for (const auto& [key, neighbor] : ways_.neighbors()) {
         if (key.port != port || neighbor.is_permanent) continue;
-        // A new entry is asked for now, one that waits for an answer with its next timer.
-        send(key, RTM_DELNEIGH);
+        if (send(key, RTM_DELNEIGH)) asked_anew_.insert(key);
         send(key, RTM_NEWNEIGH);
     }
 }

@@ -90,14 +90,19 @@ class KernelView {
     void want_hops();
     void keep_neighbors();
     void note_unkept();
-    void send(const HopKey& key, int type);
+    void ask_again(InterfaceIndex interface);
+    void ask_anew(PortId port);
+    // True if the kernel took it.
+    bool send(const HopKey& key, int type);
 
     KernelWays ways_;
     Notify notify_;
     std::unique_ptr<NetlinkSocket> requests_, events_;
     std::set<IpAddress> destinations_;
-    std::set<HopKey> unkept_;           // to be installed
-    std::bitset<kMaxPorts> link_down_;  // by PortId
+    std::set<HopKey> unkept_;                   // to be installed
+    std::multiset<HopKey> asked_anew_;          // deleted by weir, and the kernel has not said so yet
+    std::bitset<kMaxPorts> link_down_;          // by PortId
+    std::bitset<kMaxPorts> waits_for_carrier_;  // by PortId: asked before the kernel could send
     bool stale_interfaces_ = true, stale_routes_ = true, stale_neighbors_ = true;
     bool has_complained_ = false;
     std::uint64_t resyncs_ = 0, changes_ = 0;

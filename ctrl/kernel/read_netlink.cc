@@ -2,6 +2,7 @@
 
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netlink/addr.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
@@ -85,7 +86,8 @@ std::optional<LinkNotice> read_link(nl_msg& message) {
     with_object<rtnl_link>(message, [&](rtnl_link* link) {
         const char* name = rtnl_link_get_name(link);
         result = {.interface = static_cast<InterfaceIndex>(rtnl_link_get_ifindex(link)),
-                  .name = name == nullptr ? "" : name};
+                  .name = name == nullptr ? "" : name,
+                  .is_running = (rtnl_link_get_flags(link) & IFF_RUNNING) != 0};
     });
     return result;
 }

@@ -13,6 +13,7 @@ namespace weir {
 struct LinkNotice {
     InterfaceIndex interface {};
     std::string name;
+    bool is_running = false;  // up, with a carrier
 };
 struct AddressNotice {
     InterfaceIndex interface {};

@@ -183,19 +183,28 @@ void add_host(const MetricsInput& input, Families& families) {
 struct NumberedWorker {
     std::string name;
     const WorkerCounters* counters;
-    std::uint64_t flow_capacity;
+    std::uint64_t flow_capacity, sticky_capacity;
     double tsc_hz;
 };
 
+void by_worker(FamilyBuilder& family, const NumberedWorker& worker, double value) {
+    family.add({{"worker", worker.name}}, value);
+}
+
+std::vector<NumberedWorker> numbered_workers(const MetricsInput& input) {
+    std::vector<NumberedWorker> workers;
+    const auto at = [](const std::vector<std::uint64_t>& values, std::size_t i) {
+        return i < values.size() ? values[i] : 0;
+    };
+    for (std::size_t i = 0; i < input.workers.size(); ++i)
+        workers.push_back({std::to_string(i), input.workers[i], at(input.flow_capacity, i),
+                           at(input.sticky_capacity, i), input.tsc_hz});
+    return workers;
+}
+
 void add_workers(const MetricsInput& input, Families& families) {
     using Worker = NumberedWorker;
-    std::vector<Worker> workers;
-    for (std::size_t i = 0; i < input.workers.size(); ++i)
-        workers.push_back({std::to_string(i), input.workers[i],
-                           i < input.flow_capacity.size() ? input.flow_capacity[i] : 0, input.tsc_hz});
-    const auto by_worker = [](FamilyBuilder& family, const Worker& worker, double value) {
-        family.add({{"worker", worker.name}}, value);
-    };
+    const std::vector<Worker> workers = numbered_workers(input);
     const auto count = [](const Counter& counter) { return number(counter.value()); };
     static constexpr auto kCount = count;
     add_table<Worker>(
@@ -231,7 +240,9 @@ void add_workers(const MetricsInput& input, Families& families) {
                       {{"flow_table_entries", "Flows in the flow table, expired ones not yet swept included.",
                         [](const Worker& w) { return kCount(w.counters->flow_entries); }},
                        {"flow_table_capacity", "Flows that the flow table has room for.",
-                        [](const Worker& w) { return number(w.flow_capacity); }}},
+                        [](const Worker& w) { return number(w.flow_capacity); }},
+                       {"packets_in_flight", "Packets in the worker's ring, handed over by other workers.",
+                        [](const Worker& w) { return kCount(w.counters->packets_in_flight); }}},
                       workers, by_worker);
     FamilyBuilder drops = FamilyBuilder::counter("dropped_packets_total", "Packets dropped, by reason.");
     for (std::size_t reason = 0; reason < kDropReasons; ++reason) {
@@ -240,6 +251,34 @@ void add_workers(const MetricsInput& input, Families& families) {
         drops.add({{"reason", kDropReasonNames[reason]}}, sum);
     }
     drops.finish(families);
+}
+
+// What the workers remember of the clients of sticky pools.
+void add_sticky(const MetricsInput& input, Families& families) {
+    using Worker = NumberedWorker;
+    const std::vector<Worker> workers = numbered_workers(input);
+    add_table<Worker>(
+        families, FamilyBuilder::counter,
+        {{"sticky_inserts_total", "Clients of sticky pools entered into the worker's table.",
+          [](const Worker& w) { return number(w.counters->sticky_inserts.value()); }},
+         {"sticky_evictions_total", "Clients of a single flow that made room for others.",
+          [](const Worker& w) { return number(w.counters->sticky_evictions.value()); }},
+         {"sticky_full_total", "New flows of clients that found no room: placed by hash, not remembered.",
+          [](const Worker& w) { return number(w.counters->sticky_full.value()); }},
+         {"sticky_bypassed_total",
+          "Packets placed by hash alone because the ring of their client's worker was full.",
+          [](const Worker& w) { return number(w.counters->sticky_bypassed.value()); }},
+         {"sticky_handed_over_total", "Packets handed over to their client's worker.",
+          [](const Worker& w) { return number(w.counters->sticky_handed_over.value()); }}},
+        workers, by_worker);
+    add_table<Worker>(
+        families, FamilyBuilder::gauge,
+        {{"sticky_table_entries",
+          "Clients of sticky pools that the worker remembers, expired ones not yet swept included.",
+          [](const Worker& w) { return number(w.counters->sticky_entries.value()); }},
+         {"sticky_table_capacity", "Clients of sticky pools that the worker has room for.",
+          [](const Worker& w) { return number(w.sticky_capacity); }}},
+        workers, by_worker);
 }
 
 struct NamedService {
@@ -291,6 +330,19 @@ void add_services(const MetricsInput& input, Families& families) {
                 });
 }
 
+// What clients' packets say of a backend.
+void add_signs(Families& families, const std::vector<NamedBackend>& backends) {
+    add_table<NamedBackend>(
+        families, FamilyBuilder::counter,
+        {{"backend_syn_repeats_total", "SYNs that clients sent again: no answer has come so far.",
+          [](const NamedBackend& n) { return number(n.sums.syn_repeats); }},
+         {"backend_client_resets_total", "Flows, opening or established, that clients ended by a RST.",
+          [](const NamedBackend& n) { return number(n.sums.client_resets); }}},
+        backends, [](FamilyBuilder& family, const NamedBackend& n, double value) {
+            family.add({{"pool", n.backend->pool}, {"backend", n.backend->name}}, value);
+        });
+}
+
 void add_backends(const MetricsInput& input, Families& families) {
     std::vector<NamedBackend> backends;
     for (const MetricsLabels::Backend& backend : input.labels->backends) {
@@ -301,6 +353,7 @@ void add_backends(const MetricsInput& input, Families& families) {
         }
         backends.push_back({&backend, sums});
     }
+    add_signs(families, backends);
     add_traffic(families, "backend", backends,
                 [](FamilyBuilder& family, const NamedBackend& n, double value) {
                     family.add({{"pool", n.backend->pool}, {"backend", n.backend->name}}, value);
@@ -314,6 +367,7 @@ std::vector<prometheus::MetricFamily> collect_metrics(const MetricsInput& input)
     add_build_and_config(input, families);
     add_ports(input, families);
     add_workers(input, families);
+    add_sticky(input, families);
     add_host(input, families);
     add_host_thread(input, families);
     if (input.kernel) add_kernel_metrics(*input.kernel, families);

@@ -14,12 +14,15 @@ namespace weir {
 
 struct BackendSums {
     std::uint64_t packets = 0, bytes = 0, new_flows = 0;
+    std::uint64_t syn_repeats = 0, client_resets = 0;
     std::uint64_t active_flows = 0;  // a gauge: earlier owners have none left
     // What has come since `base`.
     void subtract(const BackendSums& base) {
         packets -= base.packets;
         bytes -= base.bytes;
         new_flows -= base.new_flows;
+        syn_repeats -= base.syn_repeats;
+        client_resets -= base.client_resets;
     }
 };
 
@@ -41,6 +44,8 @@ inline void add_counters(BackendSums& sums, const WorkerCounters& worker, Backen
     sums.bytes += counters.bytes.value();
     sums.new_flows += counters.new_flows.value();
     sums.active_flows += counters.active_flows.value();
+    sums.syn_repeats += counters.syn_repeats.value();
+    sums.client_resets += counters.client_resets.value();
 }
 
 inline void add_counters(ServiceSums& sums, const WorkerCounters& worker, ServiceId id) {

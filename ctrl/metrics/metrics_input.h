@@ -78,6 +78,7 @@ struct MetricsInput {
     std::vector<PortStatistics> ports;
     std::vector<const WorkerCounters*> workers;  // outlive the exporter
     std::vector<std::uint64_t> flow_capacity;    // by worker
+    std::vector<std::uint64_t> sticky_capacity;  // by worker
     double tsc_hz = 1;
     DurationHistogram publish_durations;
     std::shared_ptr<const HealthMetrics> health;  // of these labels; null together with them

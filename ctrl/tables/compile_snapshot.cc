@@ -4,50 +4,12 @@
 #include <cassert>
 #include <iterator>
 
+#include "ctrl/tables/compile_values.h"
+
 namespace weir {
 namespace {
 
-constexpr std::uint64_t kFnvBasis = 0xcbf29ce484222325;
-
-std::uint64_t fnv1a(std::uint64_t hash, std::string_view bytes) {
-    for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
-    return hash;
-}
-
-// The same on machines of either byte order.
-std::uint64_t fnv1a(std::uint64_t hash, std::uint64_t number) {
-    for (int byte = 0; byte < 8; ++byte, number >>= 8) hash = (hash ^ (number & 0xff)) * 0x100000001b3;
-    return hash;
-}
-
-TickCount to_ticks(Duration duration) {
-    const auto ticks = static_cast<std::uint64_t>(duration.count()) * kTicksPerSecond / 1000;
-    return static_cast<TickCount>(std::clamp<std::uint64_t>(ticks, 1, kMaxTimeoutTicks));
-}
-
-bool same_rules(const std::vector<ServiceRule>& a, const std::vector<ServiceRule>& b) {
-    return std::ranges::equal(a, b, [](const ServiceRule& x, const ServiceRule& y) {
-        return x.vip == y.vip && x.protocol == y.protocol && x.first == y.first && x.last == y.last &&
-               x.any == y.any && x.service == y.service;
-    });
-}
-
-// What goes into a MaglevTable, BackendIds apart.
-bool same_selection(const CompiledPool& a, const CompiledPool& b) {
-    return a.slots == b.slots &&
-           std::ranges::equal(a.members, b.members,
-                              [](const CompiledPool::Member& x, const CompiledPool::Member& y) {
-                                  return x.name == y.name && x.weight == y.weight && x.eligible == y.eligible;
-                              });
-}
-
-bool same_ids(const CompiledPool& a, const CompiledPool& b) {
-    return std::ranges::equal(a.members, b.members, {}, &CompiledPool::Member::id, &CompiledPool::Member::id);
-}
-
-SelectionInput selection_input(const PoolConfig& pool) {
-    return pool.hash == SelectionHash::source_ip ? SelectionInput::source_ip : SelectionInput::five_tuple;
-}
+using namespace compile_values;
 
 // One compilation: the stages in order are in compile().
 class Compiler {
@@ -170,8 +132,9 @@ void Compiler::compile_pool(PoolId id) {
     auto known = ids.backends.begin();
     for (const BackendConfig* backend : by_name) {
         while (known->phase != IdPhase::serving) ++known;
-        next.members.push_back(
-            {backend->name, backend->weight, input_.traffic[known->id].eligible, known->id});
+        const unsigned weight = backend->drained ? 0 : backend->weight;
+        const MemberTraffic traffic = input_.traffic[known->id];
+        next.members.push_back({backend->name, weight, traffic.eligible, known->id, traffic.ramp});
         ++known;
     }
     set_records(config, ids, next.members, pool);
@@ -234,8 +197,9 @@ void Compiler::make_table(const PoolConfig& config, PoolId id, CompiledPool next
     CompiledPool& old = world_.pools[index(id)];
     const std::shared_ptr<const PoolTable> old_table = world_.tables[index(id)];
     const bool reuse_maglev = old_table != nullptr && same_selection(old, next);
-    const bool reuse_table =
-        reuse_maglev && same_ids(old, next) && old_table->input == selection_input(config);
+    const bool reuse_table = reuse_maglev && same_targets(old, next) &&
+                             old_table->input == selection_input(config) &&
+                             old_table->sticky == sticky_rule(config);
     next.ids = std::move(old.ids);
     next.checksum = old.checksum;
     old = std::move(next);
@@ -243,6 +207,7 @@ void Compiler::make_table(const PoolConfig& config, PoolId id, CompiledPool next
     auto table = std::make_shared<PoolTable>();
     table->id = id;
     table->input = selection_input(config);
+    table->sticky = sticky_rule(config);
     for (const CompiledPool::Member& member : old.members) table->members.push_back(member.id);
     if (reuse_maglev) {
         table->maglev = old_table->maglev;
@@ -253,6 +218,9 @@ void Compiler::make_table(const PoolConfig& config, PoolId id, CompiledPool next
         table->maglev = MaglevTable::build(world_.selection_key, config.name, members, old.slots);
         ++work_.maglevs;
     }
+    std::vector<Ramp> ramps;
+    for (const CompiledPool::Member& member : old.members) ramps.push_back(member.ramp);
+    table->ramps = Ramps(std::move(ramps), table->maglev);
     set_table(id, std::move(table), config.name);
     ++work_.pools;
 }

@@ -8,7 +8,7 @@
 //   pool         looked at if its configuration, a drain, a backend's traffic or the way to its backends
 //                changed
 //   MaglevTable  if {members by name, weight, eligible} or M changed (key and pool name are fixed)
-//   PoolTable    the same, or a member's BackendId, or the hash's input
+//   PoolTable    the same, or a member's BackendId or ramp, or the hash's input
 //   BackendChunk if the BackendInput of one of its 1,024 backends changed, once per mode in use. What the
 //                kernel changes (routes, neighbours) is looked at by backend, and no pool is.
 //   ServiceTable if a rule changed
@@ -47,6 +47,7 @@ struct CompiledPool {
         std::uint32_t weight = 0;
         bool eligible = true;
         BackendId id = kNoBackend;
+        Ramp ramp{};
     };
     static constexpr std::size_t kNowhere = ~std::size_t{0};
     std::size_t place = kNowhere;  // in Config::pools

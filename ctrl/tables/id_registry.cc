@@ -189,6 +189,18 @@ IdRegistry::Progress IdRegistry::observe(const SweepView& workers) {
     return progress;
 }
 
+std::size_t IdRegistry::cut(const BackendKey& key) {
+    const auto pool = pools_.find(key.pool);
+    if (pool == pools_.end()) return 0;
+    std::size_t ended = 0;
+    for (Backend& backend : pool->second.backends) {
+        if (backend.phase != IdPhase::draining || backend.name != key.name) continue;
+        backend.drained = true;
+        ++ended;
+    }
+    return ended;
+}
+
 std::vector<PoolId> IdRegistry::end_drains(std::uint64_t generation) {
     std::vector<Pool*> ended;
     for (Pool* pool : draining_pools_) {

@@ -5,7 +5,7 @@
 //
 //   serving    in the configuration
 //   draining   left out of the configuration, its pool is still there: known flows pass, no new ones. Ends
-//              when every worker uses a snapshot that says so and none holds a flow of it
+//              when every worker uses a snapshot that says so and none holds a flow of it, or by cut()
 //   gone       absent from snapshots since generation G: a known flow of it is a miss. Ends when every
 //              worker uses generation G or later and has then completed two sweeps of its flow table: the
 //              first may have begun before, the second began after and has removed the last entry
@@ -89,6 +89,9 @@ class IdRegistry {
     Result<void> assign(const ConfigDelta& delta, std::uint64_t generation);
     // What the workers' counters tell; call it every tick.
     Progress observe(const SweepView& workers);
+    // Ends the drain of what bears that name, flows or not: the next end_drains() takes it. Returns how many
+    // (a name may drain at several addresses).
+    std::size_t cut(const BackendKey& backend);
     // Backends whose drain has ended are absent from the snapshot `generation` on. Returns their pools, each
     // once.
     std::vector<PoolId> end_drains(std::uint64_t generation);

@@ -8,6 +8,7 @@
 
 #include "dataplane/ids.h"
 #include "dataplane/tables/backend_table.h"
+#include "dataplane/tables/ramps.h"
 
 namespace weir {
 
@@ -16,6 +17,7 @@ struct MemberTraffic {
     // What its known flows may expect. Of an eligible one they are served, whatever stands here; of one that
     // has left the configuration `serving` means `draining`.
     TrafficState known = TrafficState::serving;
+    Ramp ramp{};  // slow start
     bool operator==(const MemberTraffic&) const = default;
 };
 
@@ -30,7 +32,7 @@ class TrafficPlan {
     }
     // A dead backend loses its known flows at once.
     void set(BackendId id, bool alive) {
-        set(id, alive ? MemberTraffic{} : MemberTraffic{false, TrafficState::absent});
+        set(id, alive ? MemberTraffic{} : MemberTraffic{false, TrafficState::absent, {}});
     }
     [[nodiscard]] MemberTraffic operator[](BackendId id) const {
         return index(id) < by_id_.size() ? by_id_[index(id)] : MemberTraffic{};

@@ -147,6 +147,7 @@ bool cut_flow(Burst& burst, std::uint32_t i, const SelectionContext& context, Fl
     const FlowEvent event = burst.event[i];
     if (record.cut_pool != service.pool || event == FlowEvent::syn || event == FlowEvent::datagram)
         return false;
+    detail::count_sign(context.counters.backends[index(id)], entry.state(), event);
     count_flow_end(context.counters, burst.service[i], id);
     context.flows.erase(entry);
     if (event != FlowEvent::rst) {
@@ -154,7 +155,7 @@ bool cut_flow(Burst& burst, std::uint32_t i, const SelectionContext& context, Fl
             make_resets<V4>(burst, i, context);
         else
             make_resets<V6>(burst, i, context);
-        if (!detail::is_sendable(burst, i, context.world, record)) {
+        if (!detail::is_sendable(burst.packet[i], burst.ip_length[i], context.world, record)) {
             burst.drop(i, DropReason::flow_cut);
             return true;
         }

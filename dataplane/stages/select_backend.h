@@ -15,12 +15,16 @@
 // not honoured is bound to a new choice at once (a dead backend gets not one packet more, UDP included),
 // unless its backend's flows are cut (cut.h). A full table changes no verdict: the packet is forwarded by its
 // hash and counted.
+//
+// In a sticky pool the owner of the client chooses (sticky.h): what misses there may leave for that worker's
+// ring (burst.handed_over).
 #pragma once
 
 #include "dataplane/burst.h"
 #include "dataplane/packet.h"
 #include "dataplane/stages/cut.h"
 #include "dataplane/stages/flow_of.h"
+#include "dataplane/stages/sticky.h"
 #include "dataplane/state/flow_state.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/state/worker_counters.h"
@@ -35,6 +39,7 @@ struct SelectionContext {
     WorkerCounters& counters;
     ResetBuffer& resets;
     Tick now;
+    StickyPart& sticky;
 };
 
 // An entry has left a flow table (evicted, expired, rebound): its service and backend have one active flow
@@ -61,12 +66,19 @@ inline void count_new_flow(WorkerCounters& counters, ServiceId service, BackendI
     counters.backends[index(backend)].new_flows.add(1);
 }
 
+// Where a new flow goes: as it is pinned, else as the pool's table says; or kNoBackend.
+inline BackendId choice_for(const Burst& burst, std::uint32_t i, const SelectionContext& context,
+                            const ServiceRecord& service, std::uint64_t hash) noexcept {
+    if (burst.pinned.has(i) && honoured(context.world, service, burst.pin[i]) != nullptr) return burst.pin[i];
+    return choose_backend(*service.table, hash, context.now);
+}
+
 // A flow that the table does not know, or whose entry is not honoured (`stale`): the choice of the pool's
 // table, or kNoBackend. `hash` is the selection's.
 inline BackendId select_new(const Burst& burst, std::uint32_t i, const SelectionContext& context,
-                            const PoolTable& pool, std::uint64_t hash, FlowRef stale) noexcept {
+                            const ServiceRecord& record, std::uint64_t hash, FlowRef stale) noexcept {
     const ServiceId service = burst.service[i];
-    const BackendId chosen = choose_backend(pool, hash);
+    const BackendId chosen = choice_for(burst, i, context, record, hash);
     if (stale) {
         count_flow_end(context.counters, service, stale.backend());
         context.flows.erase(stale);
@@ -98,11 +110,11 @@ inline BackendId select_new(const Burst& burst, std::uint32_t i, const Selection
 
 inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
                                        const ForwardingSnapshot& world) noexcept {
-    const SelectionInput input = world.service_records[index(burst.service[i])].table->input;
+    const PoolTable& pool = *world.service_records[index(burst.service[i])].table;
     const std::uint8_t* ip = l3_bytes(burst.packet[i]).data;
     const HashKey& key = world.selection_key;
-    if (burst.family[i] == Family::v4) return selection_hash<V4>(key, flow_of<V4>(burst, i, ip).key(), input);
-    return selection_hash<V6>(key, flow_of<V6>(burst, i, ip).key(), input);
+    if (burst.family[i] == Family::v4) return selection_hash<V4>(key, flow_of<V4>(burst, i, ip).key(), pool);
+    return selection_hash<V6>(key, flow_of<V6>(burst, i, ip).key(), pool);
 }
 
 // Why a packet cannot go to its backend.
@@ -113,12 +125,11 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     return burst.packet[i]->nb_segs > 1 ? DropReason::segmented : DropReason::no_headroom;
 }
 
-// False: there is an obstacle.
-[[gnu::always_inline]] inline bool is_sendable(const Burst& burst, std::uint32_t i,
+// False: there is an obstacle. `length` is the IP packet's.
+[[gnu::always_inline]] inline bool is_sendable(const rte_mbuf* packet, std::uint32_t length,
                                                const ForwardingSnapshot& world,
                                                const BackendRecord& record) noexcept {
-    const rte_mbuf* packet = burst.packet[i];
-    return burst.ip_length[i] <= record.max_packet_length &&
+    return length <= record.max_packet_length &&
            packet->data_off + sizeof(EthernetHeader) >= record.header_length &&
            (packet->nb_segs == 1 || world.ports[index(record.egress)].can_send_chains);
 }
@@ -126,14 +137,15 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 // Hands the packet to rewrite, if it can be sent, and counts it for its backend.
 [[gnu::always_inline]] inline void send_to(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                            const BackendRecord& record, BackendId id) noexcept {
-    if (!is_sendable(burst, i, context.world, record)) [[unlikely]]
+    const std::uint32_t length = burst.ip_length[i];
+    if (!is_sendable(burst.packet[i], length, context.world, record)) [[unlikely]]
         return burst.drop(i, obstacle(burst, i, record));
     burst.backend[i] = &record;
     burst.egress_ports |= 1u << index(record.egress);
     burst.selected_for(record.path, i).push(i);
     BackendCounters& counters = context.counters.backends[index(id)];
     counters.packets.add(1);
-    counters.bytes.add(burst.ip_length[i]);
+    counters.bytes.add(length);
 }
 
 // A new flow, or one whose entry (`stale`) is not honoured. `hash` is the selection's, or 0: not taken yet.
@@ -144,7 +156,7 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
     if (hash == 0) [[unlikely]]
         hash = selection_hash_of(burst, i, context.world);
-    const BackendId backend = select_new(burst, i, context, *service.table, hash, stale);
+    const BackendId backend = select_new(burst, i, context, service, hash, stale);
     if (backend == kNoBackend) [[unlikely]]
         return burst.drop(i, DropReason::no_backend);
     send_to(burst, i, context, context.world.view_of(service)[backend], backend);
@@ -155,7 +167,7 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 [[gnu::noinline]] inline void send_unremembered(Burst& burst, std::uint32_t i,
                                                 const SelectionContext& context) noexcept {
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
-    const BackendId backend = choose_backend(*service.table, burst.selection[i]);
+    const BackendId backend = choice_for(burst, i, context, service, burst.selection[i]);
     if (backend == kNoBackend) [[unlikely]]
         return burst.drop(i, DropReason::no_backend);
     count_new_flow(context.counters, burst.service[i], backend);
@@ -163,20 +175,42 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     send_to(burst, i, context, context.world.view_of(service)[backend], backend);
 }
 
-// A SYN on a flow that had ended counts as a new flow, and goes elsewhere if its backend gets no new ones any
-// more.
-[[gnu::noinline]] inline void send_reopened(Burst& burst, std::uint32_t i, const SelectionContext& context,
-                                            const BackendRecord& record, FlowRef entry) noexcept {
-    if (record.state == TrafficState::draining) return send_new(burst, i, context, entry, 0);
+// What a client's SYN or RST says of the backend of its flow.
+inline void count_sign(BackendCounters& counters, FlowState before, FlowEvent event) noexcept {
+    const bool opening = before == FlowState::tcp_opening;
+    if (event == FlowEvent::syn) {
+        if (opening) counters.syn_repeats.add(1);
+    } else if (event == FlowEvent::rst && (opening || before == FlowState::tcp_established)) {
+        counters.client_resets.add(1);
+    }
+}
+
+// A SYN or RST of a known flow. A SYN on a flow that had ended counts as a new flow; where the backend is not
+// in full service, any SYN does, and chooses anew. One that is forged (RFC 5961 4) can so move a flow of such
+// a backend, and none of any other. False, and nothing is done: it begins a new flow, of which its client's
+// owner has to know.
+[[gnu::noinline]] inline bool send_syn_or_rst(Burst& burst, std::uint32_t i, const SelectionContext& context,
+                                              const BackendRecord& record, FlowRef entry) noexcept {
+    const FlowState before = entry.state();
+    const FlowEvent event = burst.event[i];
+    const bool chooses_anew = record.state != TrafficState::serving && may_begin_anew(before, event);
+    const PoolTable& pool = *context.world.service_records[index(burst.service[i])].table;
+    if (pool.sticky.is_on() && (chooses_anew || reopens_flow(before, event))) return false;
     const BackendId backend = entry.backend();
-    count_new_flow(context.counters, burst.service[i], backend);
-    const FlowState state = next_flow_state(entry.state(), burst.event[i]);
+    count_sign(context.counters.backends[index(backend)], before, event);
+    if (chooses_anew) {
+        send_new(burst, i, context, entry, 0);
+        return true;
+    }
+    if (reopens_flow(before, event)) count_new_flow(context.counters, burst.service[i], backend);
+    const FlowState state = next_flow_state(before, event);
     FlowTable::touch(entry, state, context.now, context.world.timeouts[state]);
     send_to(burst, i, context, record, backend);
+    return true;
 }
 
 // A packet whose flow has an entry stays where that says. False, and nothing is done, if the entry is not
-// honoured.
+// honoured, or does not count for a SYN.
 [[gnu::always_inline]] inline bool send_known(Burst& burst, std::uint32_t i, const SelectionContext& context,
                                               FlowRef entry) noexcept {
     const BackendId backend = entry.backend();
@@ -184,16 +218,35 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
         honoured(context.world, context.world.service_records[index(burst.service[i])], backend);
     if (record == nullptr) [[unlikely]]
         return false;
-    const FlowState before = entry.state();
     const FlowEvent event = burst.event[i];
-    if (reopens_flow(before, event)) [[unlikely]] {
-        send_reopened(burst, i, context, *record, entry);
-        return true;
-    }
-    const FlowState state = next_flow_state(before, event);
+    if (is_syn_or_rst(event)) [[unlikely]]
+        return send_syn_or_rst(burst, i, context, *record, entry);
+    const FlowState state = next_flow_state(entry.state(), event);
     FlowTable::touch(entry, state, context.now, context.world.timeouts[state]);
     send_to(burst, i, context, *record, backend);
     return true;
+}
+
+// True: the packet waits to be handed over to its client's owner, or has ended its flow (`stale`).
+inline bool asks_owner(Burst& burst, std::uint32_t i, const SelectionContext& context,
+                       FlowRef stale) noexcept {
+    const PoolTable& pool = *context.world.service_records[index(burst.service[i])].table;
+    if (!pool.sticky.is_on() || burst.pinned.has(i)) [[likely]]
+        return false;
+    if (stale && cut_flow(burst, i, context, stale)) return true;
+    return context.sticky.ask(burst, i, context.world, context.now);
+}
+
+// What cannot be handed over goes by hash.
+[[gnu::noinline]] inline void ask_owners(Burst& burst, const SelectionContext& context) noexcept {
+    context.sticky.hand_over(burst);
+    burst.asked.for_each([&](std::uint32_t i) {
+        if (burst.handed_over.has(i)) return;
+        burst.pin_to(i, kNoBackend);
+        const FlowRef entry = context.flows.find(burst.hash[i], burst.service[i], context.now);
+        if (!entry || !send_known(burst, i, context, entry))
+            send_new(burst, i, context, entry, burst.selection[i]);
+    });
 }
 
 // Packets of one service that follow each other are counted at once.
@@ -235,7 +288,8 @@ inline void count_for_services(const Burst& burst, WorkerCounters& counters) noe
 }  // namespace detail
 
 inline void select_backend(Burst& burst, const SelectionContext& context) noexcept {
-    detail::count_for_services(burst, context.counters);
+    if (!burst.came_by_ring) [[likely]]
+        detail::count_for_services(burst, context.counters);
     const SelectionContext fixed = context;  // nothing that is stored below can change it
     for (const std::uint32_t i : burst.flows) {
         const FlowRef entry =
@@ -245,16 +299,22 @@ inline void select_backend(Burst& burst, const SelectionContext& context) noexce
     }
     for (const std::uint32_t i : burst.missed) {
         const FlowRef entry = context.flows.find(burst.hash[i], burst.service[i], context.now);
-        if (!entry || !detail::send_known(burst, i, context, entry))
+        if (entry && detail::send_known(burst, i, context, entry)) continue;
+        if (!detail::asks_owner(burst, i, context, entry))
             detail::send_new(burst, i, context, entry, burst.selection[i]);
     }
     for (const std::uint32_t i : burst.turned_away) {
         const FlowRef entry = context.flows.find(burst.hash[i], burst.service[i], context.now);
+        if (entry && detail::send_known(burst, i, context, entry)) [[unlikely]]
+            continue;
+        if (detail::asks_owner(burst, i, context, entry)) continue;
         if (!entry) [[likely]]
             detail::send_unremembered(burst, i, context);
-        else if (!detail::send_known(burst, i, context, entry))
+        else
             detail::send_new(burst, i, context, entry, burst.selection[i]);
     }
+    if (!burst.asked.empty()) [[unlikely]]
+        detail::ask_owners(burst, context);
 }
 
 }  // namespace weir

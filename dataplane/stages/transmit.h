@@ -72,14 +72,15 @@ class alignas(64) TxBuffer {
 using TxBuffers = std::array<TxBuffer, kMaxPorts>;
 
 inline void transmit(const Burst& burst, TxBuffers& buffers) noexcept {
-    const bool all_forwarded = burst.dropped.empty() && burst.answered.empty() && burst.punted.empty();
+    const bool all_forwarded =
+        burst.dropped.empty() && burst.answered.empty() && burst.punted.empty() && burst.handed_over.empty();
     if (all_forwarded && std::has_single_bit(burst.egress_ports)) [[likely]]
         return buffers[static_cast<std::size_t>(std::countr_zero(burst.egress_ports))].push_forwarded(
             burst.packet, burst.size);
     for (std::uint32_t i = 0; i < burst.size; ++i) {
         if (burst.answered.has(i))
             buffers[index(burst.port)].push_answer(burst.packet[i]);
-        else if (!burst.dropped.has(i) && !burst.punted.has(i))
+        else if (!burst.dropped.has(i) && !burst.punted.has(i) && !burst.handed_over.has(i))
             buffers[index(burst.backend[i]->egress)].push_forwarded(burst.packet[i]);
     }
 }

@@ -11,7 +11,9 @@
 //     own.
 //   - a SYN on a closing flow opens a new one on an old 5-tuple; on an established one it may be forged
 //     (RFC 5961 4) and changes nothing. The caller keeps the backend of a reopened flow if that still gets
-//     new flows: a forged RST or FIN followed by a forged SYN then moves nothing either.
+//     new flows: a forged RST or FIN followed by a forged SYN then moves nothing either. If it gets none, the
+//     caller lets any SYN choose anew: a client that begins again must not be held at a backend that may be
+//     silent, by its own SYNs, which keep the entry alive.
 //
 // All functions are total: a state met with a packet of the other protocol (a false match) is left as it is.
 // Pure functions; any thread.
@@ -41,8 +43,10 @@ enum class FlowState : std::uint8_t {
 inline constexpr std::size_t kFlowStates = 8;
 
 // What a packet means for a flow.
-enum class FlowEvent : std::uint8_t { syn, segment, fin, rst, datagram };
+enum class FlowEvent : std::uint8_t { syn, rst, segment, fin, datagram };
 inline constexpr std::size_t kFlowEvents = 5;
+// Begins or breaks off a connection: few packets do, and they are told from the others by one comparison.
+[[nodiscard]] constexpr bool is_syn_or_rst(FlowEvent event) noexcept { return event <= FlowEvent::rst; }
 
 // Of a segment with several flags the strongest counts: RST, then SYN (with FIN it is no connection, with ACK
 // no client's), then FIN.
@@ -84,13 +88,13 @@ using Row = std::array<FlowState, std::bit_ceil(kFlowEvents)>;  // a row is foun
 consteval std::array<Row, kFlowStates> make_transitions() noexcept {
     using enum FlowState;
     return {{
-        // syn, segment, fin, rst, datagram
+        // syn, rst, segment, fin, datagram
         {none, none, none, none, none},
-        {tcp_opening, tcp_established, tcp_closing, tcp_reset, tcp_opening},
-        {tcp_opening, tcp_established, tcp_closing, tcp_reset, tcp_midflow},
-        {tcp_established, tcp_established, tcp_closing, tcp_reset, tcp_established},
+        {tcp_opening, tcp_reset, tcp_established, tcp_closing, tcp_opening},
+        {tcp_opening, tcp_reset, tcp_established, tcp_closing, tcp_midflow},
+        {tcp_established, tcp_reset, tcp_established, tcp_closing, tcp_established},
         {tcp_opening, tcp_closing, tcp_closing, tcp_closing, tcp_closing},
-        {tcp_opening, tcp_established, tcp_closing, tcp_reset, tcp_reset},
+        {tcp_opening, tcp_reset, tcp_established, tcp_closing, tcp_reset},
         {udp_first, udp_first, udp_first, udp_first, udp},
         {udp, udp, udp, udp, udp},
     }};
@@ -103,8 +107,13 @@ inline constexpr std::array<Row, kFlowStates> kTransitions = make_transitions();
     return flow_state::kTransitions[static_cast<std::size_t>(state)][static_cast<std::size_t>(event)];
 }
 
-// True if the packet begins a new flow on the 5-tuple of a known one: counted as new, and balanced anew if
-// the backend gets no new flows.
+// True if the packet may begin a connection on the 5-tuple of a known flow, which then must not keep it at a
+// backend that is not in full service.
+[[nodiscard]] constexpr bool may_begin_anew(FlowState state, FlowEvent event) noexcept {
+    return event == FlowEvent::syn && state != FlowState::udp_first && state != FlowState::udp;
+}
+
+// True if it begins one for certain, as a flow's end was seen: counted as new, wherever it goes.
 [[nodiscard]] constexpr bool reopens_flow(FlowState state, FlowEvent event) noexcept {
     return event == FlowEvent::syn && (state == FlowState::tcp_closing || state == FlowState::tcp_reset);
 }

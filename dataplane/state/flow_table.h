@@ -175,6 +175,11 @@ class FlowTable {
         bucket.set_state(entry.slot_, state, now + timeout.ticks());
     }
 
+    // The entry's state and deadline, to the tick. Precondition: state is not none.
+    static void renew(FlowRef entry, FlowState state, Tick deadline) noexcept {
+        entry.bucket_->set_state(entry.slot_, state, deadline);
+    }
+
     // Gives the flow to another backend.
     void rebind(FlowRef entry, BackendId backend) noexcept {
         entry.bucket_->set_owner(entry.slot_, {entry.owner().service, backend});
@@ -222,6 +227,8 @@ class FlowTable {
     }
     [[nodiscard]] std::uint32_t buckets() const noexcept { return bucket_count_; }
     [[nodiscard]] std::uint64_t completed_sweeps() const noexcept { return sweeps_; }
+    // Buckets that the running sweep has still to visit.
+    [[nodiscard]] std::uint32_t left_of_sweep() const noexcept { return bucket_count_ - cursor_; }
 
   private:
     static std::uint32_t tag_of(std::uint64_t hash) noexcept { return static_cast<std::uint32_t>(hash); }

@@ -5,8 +5,10 @@
 // (ensure), so that a worker finds every counter it can need, by one addition, and takes no page fault. An id
 // keeps its counters, also over a removal.
 //
-// Accounting (DESIGN.md section 10): received = forwarded + answered + punted + sum(dropped), exactly, once
-// the worker's transmit buffers are empty; transmitted = forwarded + answered + originated + host_tx.
+// Accounting (DESIGN.md section 10): received = forwarded + answered + punted + sum(dropped), exactly, over
+// all workers, once their transmit buffers and the rings between them are empty (a packet that travels is
+// received by one worker and may get its verdict from another); transmitted = forwarded + answered +
+// originated + host_tx.
 #pragma once
 
 #include <array>
@@ -36,6 +38,9 @@ struct BackendCounters {
     Counter bytes;    // of their IP packets as received, tunnel headers not counted
     Counter new_flows;
     Counter active_flows;
+    // Signs of trouble, seen in the client's packets: a SYN again on a flow that has got no further (the
+    // backend, or its answer, is silent), and a RST on one that was opening or established.
+    Counter syn_repeats, client_resets;
 };
 
 // T by id. Reserves the memory for kIds of them and touches only what is made to exist.
@@ -83,7 +88,15 @@ struct alignas(64) WorkerCounters {
     Counter flow_inserts;
     Counter flow_evictions;  // unconfirmed flows that made room
     Counter flow_full;       // new flows forwarded by hash alone
-    Counter flow_sweeps;     // completed sweeps of the flow table: BackendIds are reused by it
+    Counter flow_sweeps;     // completed sweeps of all its tables: BackendIds are reused by it
+
+    Counter sticky_entries;  // clients, live or not yet swept
+    Counter sticky_inserts;
+    Counter sticky_evictions;    // clients of one flow that made room
+    Counter sticky_full;         // new clients without an entry: by hash until there is room
+    Counter sticky_bypassed;     // new flows by hash alone: the owner's ring was full
+    Counter sticky_handed_over;  // packets to the worker that decides for their client
+    Counter packets_in_flight;   // in this worker's ring, as it last saw it
 
     Counter loops;                // heartbeat
     Counter busy_tsc, idle_tsc;   // TSC cycles of loops with and without a packet

@@ -17,7 +17,9 @@
 #include "dataplane/state/flow_state.h"
 #include "dataplane/tables/backend_table.h"
 #include "dataplane/tables/maglev_table.h"
+#include "dataplane/tables/ramps.h"
 #include "dataplane/tables/service_table.h"
+#include "dataplane/tables/sticky_rule.h"
 
 namespace weir {
 
@@ -30,6 +32,8 @@ struct PoolTable {
     SelectionInput input;
     MaglevTable maglev;              // -> index into members
     std::vector<BackendId> members;  // sorted by backend name
+    Ramps ramps;                     // by member
+    StickyRule sticky;               // if on, the hash is over the client's prefix, whatever `input` says
 };
 
 struct ServiceRecord {

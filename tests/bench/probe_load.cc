@@ -4,7 +4,8 @@
 //
 // Prints one line of JSON: the share of probes within 100 ms of their time, the prober's share of its core
 // (user and system, by getrusage; loopback charges the server's half of each handshake to whoever sends),
-// descriptors, memory. Exit code 1 if a promise of docs is broken: 99 % within 100 ms on half a core.
+// descriptors, memory. Exit code 1 if fewer than 99 % are within 100 ms, or it takes more than half a core.
+// On a machine that does other work: `chrt -f 1 probe_load`, as the control core is weir's own.
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -197,7 +197,7 @@ void compare_with_compilations_from_nothing(RandomKernel* kernel, std::mt19937_6
         drains += drained.size();
         if (registry.backend_ids() != 0)
             traffic.set(BackendId{static_cast<std::uint32_t>(random() % registry.backend_ids())},
-                         random() % 3 != 0);
+                        random() % 3 != 0);
         if (random() % 64 == 0) facts[0].mac.bytes[5] ^= 1;
         if (kernel != nullptr) kernel->change();
         const WaysChange changed = kernel == nullptr ? WaysChange{} : kernel->ways.take_change();

@@ -78,6 +78,44 @@ TEST_F(FollowKernelTest, WithoutALinkTheLastMacHoldsAndWithItAllAreAskedAnew) {
     EXPECT_TRUE(view_->ways().neighbors().begin()->second.is_managed);
 }
 
+// The kernel calls an entry FAILED when weir deletes it to ask anew.
+TEST_F(FollowKernelTest, WithTheLinkTheLastMacHoldsUntilNobodyAnswers) {
+    for (const char* address : {"10.1.1.11", "fd00:1::11"}) tap_->add(ip(address), kFirst);
+    start(config({backend("w1", "10.1.1.11"), backend("w2", "fd00:1::11")}));
+    run_until([&] { return has_mac(kFirst, 0) && has_mac(kFirst, 1); });
+    view_->set_link(PortId{0}, false);
+    for (const char* address : {"10.1.1.11", "fd00:1::11"}) tap_->remove(ip(address));
+    const std::uint64_t changes = view_->changes();
+    view_->set_link(PortId{0}, true);
+    run_until([&] { return view_->changes() >= changes + 4; });
+    const auto begun = Clock::now();
+    run_until([&] {
+        EXPECT_TRUE(has_mac(kFirst, 0) && has_mac(kFirst, 1));
+        return Clock::now() - begun > milliseconds(300);
+    });
+    EXPECT_LE(run_until([&] { return !record(0).resolved && !record(1).resolved; }, milliseconds(15'000)),
+              milliseconds(10'000))
+        << "the kernel asks three times, a second apart";
+}
+
+TEST_F(FollowKernelTest, NeighboursAreAskedWhenTheKernelHasSeenTheCarrier) {
+    for (const char* address : {"10.1.1.11", "fd00:1::11"}) tap_->add(ip(address), kFirst);
+    start(config({backend("w1", "10.1.1.11"), backend("w2", "fd00:1::11")}));
+    run_until([&] { return has_mac(kFirst, 0) && has_mac(kFirst, 1); });
+    for (unsigned round = 0; round < 3; ++round) {
+        const MacAddress& mac = round % 2 == 0 ? kSecond : kFirst;
+        tap_->set_carrier(false);
+        view_->set_link(PortId{0}, false);
+        shell(
+            "for i in $(seq 100); do ip -br link show weir0 | grep -q NO-CARRIER && break; sleep 0.02; done");
+        for (const char* address : {"10.1.1.11", "fd00:1::11"}) tap_->add(ip(address), mac);
+        tap_->set_carrier(true);
+        view_->set_link(PortId{0}, true);
+        EXPECT_LE(run_until([&] { return has_mac(mac, 0) && has_mac(mac, 1); }), milliseconds(500))
+            << "not a second later, with the kernel's timer";
+    }
+}
+
 TEST_F(FollowKernelTest, APermanentEntryStaysTheOperators) {
     shell("ip neigh add 10.1.1.11 lladdr 02:00:00:00:00:12 dev weir0 nud permanent");
     start(config({backend("w1", "10.1.1.11")}));

@@ -54,6 +54,7 @@ class HealthMonitorTest : public testing::Test {
         HealthMonitorOptions result;
         result.now = [this] { return now; };
         result.unix_time = [this] { return unix_time; };
+        result.tick = [] { return Tick{640}; };
         result.notify = [this](Severity, const std::string& sentence) { sentences.push_back(sentence); };
         return result;
     }
@@ -84,15 +85,15 @@ class HealthMonitorTest : public testing::Test {
         monitor.flush(world);
         settle();
     }
-    [[nodiscard]] const BackendRow& row(std::string_view name) {
+    [[nodiscard]] const MonitoredBackend& row(std::string_view name) {
         rows = monitor.rows();
-        for (const BackendRow& one : rows)
+        for (const MonitoredBackend& one : rows)
             if (one.name == name) return one;
-        static const BackendRow kNone;
+        static const MonitoredBackend kNone;
         return kNone;
     }
     [[nodiscard]] std::string state_of(std::string_view name) {
-        const BackendRow& one = row(name);
+        const MonitoredBackend& one = row(name);
         return std::string(name_of(one.status.state)) + " " + std::string(one.status.reason);
     }
     // Names of the members that have slots.
@@ -118,7 +119,7 @@ class HealthMonitorTest : public testing::Test {
     AnsweringProbes probes;
     HealthMonitor monitor{monitor_options()};
     World world{world_options(), workers.all()};
-    std::vector<BackendRow> rows;
+    std::vector<MonitoredBackend> rows;
 };
 
 TEST_F(HealthMonitorTest, FromRegistrationToHealthy) {
@@ -227,6 +228,21 @@ TEST_F(HealthMonitorTest, UnhealthyFlowsKeptForAWhile) {
     config.pools[0].unhealthy_flows = UnhealthyFlows::reset;
     apply(config);
     EXPECT_EQ(known(1), TrafficState::cut);
+}
+
+TEST_F(HealthMonitorTest, ABackendThatBecomesHealthyStartsSlowly) {
+    Config config = checked_config();
+    config.pools[0].slow_start = seconds(30);
+    start(config);
+    probes.answer("10.1.1.11", ProbeOutcome::success, "HTTP 200");
+    flush();
+    const std::uint64_t checksum = world.snapshot()->pools[0]->maglev.checksum();
+    ASSERT_FALSE(world.snapshot()->pools[0]->ramps.empty());
+    EXPECT_EQ(world.snapshot()->pools[0]->ramps[0], (Ramp{Tick{640}, 30 * kTicksPerSecond}));
+    pass(seconds(30));
+    settle();
+    EXPECT_TRUE(world.snapshot()->pools[0]->ramps.empty());
+    EXPECT_EQ(world.snapshot()->pools[0]->maglev.checksum(), checksum);
 }
 
 TEST_F(HealthMonitorTest, ADeadOneThatLeavesKeepsItsFlowsIfItsPoolSaysSo) {
@@ -355,7 +371,7 @@ TEST_F(HealthMonitorTest, WhatTheLastRunKnewHoldsUntilTheFirstVerdict) {
     World second(with, workers.all());
     ASSERT_TRUE(second.apply(checked_config()));
     restarted.start(probes);
-    const std::vector<BackendRow> before = restarted.rows();
+    const std::vector<MonitoredBackend> before = restarted.rows();
     EXPECT_EQ(before[0].status.state, BackendState::healthy);
     EXPECT_EQ(before[0].since, 999'000);
     EXPECT_EQ(before[1].status.reason, "Target.Timeout");
@@ -396,6 +412,27 @@ TEST_F(HealthMonitorTest, RemovedPoolsAndReusedIds) {
     apply(config);
     EXPECT_EQ(state_of("w2"), "initial Elb.InitialHealthChecking") << "a new backend, whatever its id was";
     EXPECT_EQ(probes.subscriptions.size(), 2u);
+}
+
+TEST_F(HealthMonitorTest, SignsOfTroubleBringAProbeForwardAndDoNothingElse) {
+    for (const bool passive : {false, true}) {
+        Config config = checked_config();
+        config.pools[0].health_check->passive = passive;
+        passive ? apply(config) : start(config);
+        pass(seconds(1));
+        workers[0].backends[0].syn_repeats.add(1);
+        workers[1].backends[0].syn_repeats.add(1);
+        workers[0].backends[1].client_resets.add(9);
+        pass(seconds(1));
+        for (const auto& [id, one] : probes.subscriptions) EXPECT_EQ(one.brought_forward, 0u) << "too few";
+        workers[1].backends[0].syn_repeats.add(3);
+        workers[0].backends[1].client_resets.add(10);
+        const std::uint64_t before = world.generation();
+        pass(seconds(1));
+        pass(seconds(1));
+        for (const auto& [id, one] : probes.subscriptions) EXPECT_EQ(one.brought_forward, passive ? 1u : 0u);
+        EXPECT_EQ(world.generation(), before);
+    }
 }
 
 TEST_F(HealthMonitorTest, ManyResultsAreOnePublication) {

@@ -169,6 +169,41 @@ TEST_F(IdRegistryTest, ComingBackWhileGoneKeepsTheIdAndIsNotFreedLater) {
     EXPECT_EQ(find("web", "w2", "10.1.1.12")->phase, IdPhase::serving);
 }
 
+TEST_F(IdRegistryTest, ACutBackendIsGoneAtOnceWithItsFlows) {
+    assign(web_config());
+    const BackendId id = find("web", "w2", "10.1.1.12")->id;
+    workers[0].backends[index(id)].active_flows.set(7);
+    Config without = web_config();
+    without.pools[0].backends.change().pop_back();
+    assign(without);
+    EXPECT_EQ(registry.cut({"web", "w2"}), 1u);
+    EXPECT_EQ(registry.end_drains(generation).size(), 1u);
+    EXPECT_EQ(find("web", "w2", "10.1.1.12")->phase, IdPhase::gone);
+    EXPECT_EQ(find("web", "w2", "10.1.1.12")->since, generation);
+    EXPECT_EQ(registry.draining(), 0u);
+    EXPECT_EQ(registry.waiting(), 1u);  // its id, for the sweeps that take its flows
+    workers.take(generation);
+    settle();
+    observe();
+    workers.sweep(2);
+    EXPECT_EQ(observe().freed, 1u);
+}
+
+TEST_F(IdRegistryTest, CutTakesWhatDrainsAlreadyAndNothingElse) {
+    assign(web_config());
+    Config moved = web_config();
+    moved.pools[0].backends.change()[1].address = ip("10.1.1.13");
+    assign(moved);
+    EXPECT_EQ(registry.cut({"web", "w1"}), 0u);
+    EXPECT_EQ(registry.cut({"web", "nobody"}), 0u);
+    EXPECT_EQ(registry.cut({"nowhere", "w2"}), 0u);
+    EXPECT_EQ(registry.cut({"web", "w2"}), 1u);
+    registry.end_drains(++generation);
+    EXPECT_EQ(find("web", "w2", "10.1.1.12")->phase, IdPhase::gone);
+    EXPECT_EQ(find("web", "w2", "10.1.1.13")->phase, IdPhase::serving);
+    EXPECT_EQ(find("web", "w1", "10.1.1.11")->phase, IdPhase::serving);
+}
+
 TEST_F(IdRegistryTest, RemovedPoolIsGoneAtOnceWithItsDrainingBackends) {
     assign(web_config());
     const PoolId web = registry.find_pool("web")->id;

@@ -25,6 +25,7 @@ class MetricsTest : public testing::Test {
         input.dpdk_version = "DPDK 22.11";
         for (const auto worker : workers.all()) input.workers.push_back(worker);
         input.flow_capacity = {1024, 1024};
+        input.sticky_capacity = {512, 512};
         input.tsc_hz = 1e9;
         PortStatistics port;
         port.name = "edge";
@@ -89,19 +90,30 @@ TEST_F(MetricsTest, SumsWorkersAndNamesThings) {
     workers[1].services[0].dropped[0].add(2);
     workers[0].backends[1].bytes.add(700);
     workers[1].backends[1].active_flows.add(4);
+    workers[0].backends[1].syn_repeats.add(6);
+    workers[1].backends[1].syn_repeats.add(1);
+    workers[1].backends[0].client_resets.add(9);
     workers[0].drop(DropReason::no_backend);
     workers[1].drop(DropReason::no_backend);
     workers[1].busy_tsc.add(2'500'000'000);
     workers[1].flow_entries.set(77);
+    workers[0].sticky_entries.set(9);
+    workers[1].sticky_handed_over.add(6);
     EXPECT_EQ(value("weir_service_packets_total{service=\"web\"}"), "15");
     EXPECT_EQ(value("weir_service_dropped_packets_total{service=\"web\",reason=\"no_backend\"}"), "2");
     EXPECT_EQ(value("weir_service_dropped_packets_total{service=\"web\",reason=\"no_headroom\"}"), "0");
     EXPECT_EQ(value("weir_backend_bytes_total{pool=\"web\",backend=\"w2\"}"), "700");
     EXPECT_EQ(value("weir_backend_active_flows{pool=\"web\",backend=\"w2\"}"), "4");
+    EXPECT_EQ(value("weir_backend_syn_repeats_total{pool=\"web\",backend=\"w2\"}"), "7");
+    EXPECT_EQ(value("weir_backend_client_resets_total{pool=\"web\",backend=\"w1\"}"), "9");
     EXPECT_EQ(value("weir_dropped_packets_total{reason=\"no_backend\"}"), "2");
     EXPECT_EQ(value("weir_worker_busy_seconds_total{worker=\"1\"}"), "2.5");
     EXPECT_EQ(value("weir_flow_table_entries{worker=\"1\"}"), "77");
     EXPECT_EQ(value("weir_flow_table_capacity{worker=\"0\"}"), "1024");
+    EXPECT_EQ(value("weir_sticky_table_entries{worker=\"0\"}"), "9");
+    EXPECT_EQ(value("weir_sticky_table_capacity{worker=\"1\"}"), "512");
+    EXPECT_EQ(value("weir_sticky_handed_over_total{worker=\"1\"}"), "6");
+    EXPECT_EQ(value("weir_packets_in_flight{worker=\"0\"}"), "0");
     EXPECT_EQ(value("weir_port_rx_packets_total{port=\"edge\"}"), "12");
     EXPECT_EQ(value("weir_port_link_up{port=\"edge\"}"), "1");
     EXPECT_EQ(value("weir_port_link_up{port=\"vlan\"}"), "1");
@@ -141,6 +153,10 @@ TEST_F(MetricsTest, WhatGoesToTheKernelAndComesFromIt) {
     EXPECT_EQ(value("weir_host_tx_refused_packets_total{port=\"edge\"}"), "7");
     EXPECT_EQ(value("weir_originated_packets_total{kind=\"garp\"}"), "8");
     EXPECT_EQ(value("weir_originated_packets_total{kind=\"neighbor_advertisement\"}"), "0");
+    workers[1].originated[kOriginatedRst].add(2);
+    workers[1].lost_resets.add(3);
+    EXPECT_EQ(value("weir_originated_packets_total{kind=\"rst\"}"), "2");
+    EXPECT_EQ(value("weir_worker_lost_resets_total{worker=\"1\"}"), "3");
 }
 
 TEST_F(MetricsTest, BackendStates) {

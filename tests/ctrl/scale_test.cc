@@ -69,7 +69,7 @@ TEST_F(ScaleTest, TenThousandBackendsInAPool) {
         FlowKeyV4 flow{};
         flow.source = Ipv4Address{Be32(0xc612'0000u + n)};
         const BackendId id = choose_backend(
-            pool, selection_hash<V4>(snapshot.selection_key, flow, SelectionInput::five_tuple));
+            pool, selection_hash<V4>(snapshot.selection_key, flow, SelectionInput::five_tuple), Tick{});
         const auto member =
             static_cast<std::size_t>(std::ranges::find(pool.members, id) - pool.members.begin());
         const BackendRecord& record = snapshot.backends[static_cast<std::size_t>(ForwardingMode::ipip)][id];

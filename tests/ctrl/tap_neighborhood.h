@@ -54,6 +54,10 @@ class TapNeighborhood {
         send(address.is_v4() ? arp(1, address, mac, address, kBroadcast)
                              : advertisement(address, mac, all_nodes(), kAllNodesMac, 0x20));
     }
+    void set_carrier(bool up) {
+        const int carrier = up ? 1 : 0;
+        EXPECT_EQ(ioctl(tap_, TUNSETCARRIER, &carrier), 0);
+    }
     [[nodiscard]] unsigned answered() const { return answered_; }
 
   private:

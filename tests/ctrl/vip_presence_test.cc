@@ -210,6 +210,22 @@ TEST(VipPresence, HealthChangesAnnounceNothing) {
     EXPECT_EQ(bench.announced[ip("203.0.113.10")], 2);
 }
 
+TEST(VipPresence, AHiddenVipIsWithdrawnUntilItIsShownAgain) {
+    Bench bench;
+    bench.link(true);
+    bench.apply(web_config());
+    bench.workers.take(bench.world.generation());
+    bench.run(100ms);
+    bench.presence.hide(set_of({"203.0.113.10"}));
+    bench.run(5s);
+    EXPECT_EQ(bench.announced[ip("203.0.113.10")], 1) << "its repetition is cancelled";
+    EXPECT_TRUE(bench.kernel.routes.empty());
+    bench.presence.hide({});
+    bench.run(5s);
+    EXPECT_EQ(bench.announced[ip("203.0.113.10")], 3);
+    EXPECT_EQ(bench.kernel.routes, set_of({"203.0.113.10"}));
+}
+
 TEST(VipPresence, ThePortsOwnAddressHasNoRouteOfWeirs) {
     Bench bench;
     bench.link(true);

@@ -184,6 +184,28 @@ TEST_F(WorldTest, ADrainEndsByItselfAndItsIdIsFreedAfterTheSweeps) {
     EXPECT_EQ(world.ids().waiting(), 0u);
 }
 
+TEST_F(WorldTest, ACutBackendIsAbsentFromTheSnapshotThatRemovesIt) {
+    apply(web_config());
+    workers.take(1);
+    workers[1].backends[1].active_flows.add(1);
+    const BackendKey w2{"web", "w2"};
+    ASSERT_TRUE(world.apply(without_w2(), {&w2, 1}));
+    EXPECT_EQ(world.generation(), 2u);
+    EXPECT_EQ(world.snapshot()->backends[static_cast<std::size_t>(ForwardingMode::ipip)][BackendId{1}].state,
+              TrafficState::absent);
+    EXPECT_EQ(world.ids().draining(), 0u);
+    EXPECT_EQ(world.ids().waiting(), 1u);
+}
+
+TEST_F(WorldTest, ADrainedBackendIsAMemberThatGetsNoNewFlow) {
+    Config drained = web_config();
+    drained.pools[0].backends.change()[1].drained = true;
+    apply(drained);
+    for (const std::uint16_t member : world.snapshot()->pools[0]->maglev.slots()) ASSERT_EQ(member, 0);
+    EXPECT_EQ(world.snapshot()->backends[static_cast<std::size_t>(ForwardingMode::ipip)][BackendId{1}].state,
+              TrafficState::draining);
+}
+
 TEST_F(WorldTest, HealthTakesEffectWithRepublish) {
     apply(web_config());
     world.set_eligible(BackendId{0}, false);

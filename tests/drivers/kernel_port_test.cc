@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "dataplane/vlan_frame.h"
+#include "drivers/xdp_program.h"
 #include "tests/drivers/eal_fixture.h"
 #include "tests/drivers/kernel_wire.h"
 
@@ -12,6 +13,8 @@ namespace weir::test {
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
+// Of libxdp, which net_af_xdp needs: passes every frame on.
+constexpr const char* kProgram = "/usr/lib/x86_64-linux-gnu/bpf/xsk_def_xdp_prog.o";
 
 class KernelPortTest : public DriversTest {
   protected:
@@ -60,7 +63,8 @@ TEST_F(KernelPortTest, a_named_interface_becomes_a_port_and_carries_frames_both_
     {
         auto port = Port::open(spec("edge", "wire0"), pools_);
         ASSERT_TRUE(port) << port.error().message;
-        EXPECT_EQ(port->driver(), "net_af_packet");
+        EXPECT_EQ(port->driver(), "net_af_xdp");
+        EXPECT_TRUE(has_xdp_program("wire0"));
         EXPECT_TRUE(port->link_up());
         EXPECT_TRUE(is_promiscuous("wire0")) << "multicast arrives no other way";
         EXPECT_FALSE(port->may_receive_chains());
@@ -72,11 +76,71 @@ TEST_F(KernelPortTest, a_named_interface_becomes_a_port_and_carries_frames_both_
             ASSERT_EQ((TxQueue{port->ethdev(), 0}.send({&out, 1})), 1);
             EXPECT_EQ(kernel.receive(), frame);
         }
-        ASSERT_EQ(port->notes().size(), 1u);
-        EXPECT_TRUE(says(port->notes()[0], {"port edge: wire0 is served by net_af_packet, the trial path"}));
+        ASSERT_EQ(port->notes().size(), 2u);
+        EXPECT_TRUE(says(port->notes()[0], {"port edge: wire0 is served by net_af_xdp, the trial path"}));
+        EXPECT_TRUE(says(port->notes()[1], {"port edge: until weir ends the kernel sees nothing of wire0"}));
     }
     EXPECT_EQ(pools_.in_use(), 0u);
     EXPECT_FALSE(is_promiscuous("wire0")) << "the kernel's interface is left as it was";
+    EXPECT_FALSE(has_xdp_program("wire0"));
+}
+
+// Each reason why, in the banner; and frames pass.
+TEST_F(KernelPortTest, a_named_interface_is_net_af_packet_where_af_xdp_does_not_fit) {
+    struct Case {
+        std::string setup;
+        std::uint16_t queues, mtu, tag_bytes;
+        const char* why;
+    };
+    for (const Case& one : {Case{"true", 2, 1'500, 0, "but there are 2 workers"},
+                            Case{"true", 1, 1'500, 4, "but VLANs lie on it"},
+                            Case{"true", 1, 9'000, 0, "but an mtu of 9000 does not fit a page"},
+                            Case{"ethtool -L wire0 rx 2", 1, 1'500, 0, "but it has 2 receive queues"},
+                            Case{"ip link set wire0 xdp obj " + std::string(kProgram) + " sec xdp", 1, 1'500,
+                                 0, "but another XDP program is on it"}}) {
+        make_wire();
+        if (!succeeds(one.setup)) {
+            ADD_FAILURE() << one.setup;
+            continue;
+        }
+        const bool had_program = has_xdp_program("wire0");
+        auto wanted = spec("edge", "wire0", one.queues);
+        wanted.mtu = one.mtu;
+        wanted.tag_bytes = one.tag_bytes;
+        {
+            const auto port = Port::open(wanted, pools_);
+            ASSERT_TRUE(port) << one.why << ": " << port.error().message;
+            EXPECT_EQ(port->driver(), "net_af_packet") << one.why;
+            const bool told = std::ranges::any_of(port->notes(), [&](const std::string& note) {
+                return says(note, {"wire0 is served by net_af_packet", one.why});
+            });
+            EXPECT_TRUE(told) << one.why;
+        }
+        EXPECT_EQ(has_xdp_program("wire0"), had_program) << "somebody else's stays";
+        TearDown();
+    }
+}
+
+// What its rings held when it was closed is never given back: so often, and no more.
+TEST_F(KernelPortTest, af_xdp_is_left_when_it_was_made_anew_too_often) {
+    make_wire();
+    const RawSocket kernel("wire1");
+    auto port = Port::open(spec("edge", "wire0"), pools_);
+    ASSERT_TRUE(port) << port.error().message;
+    for (std::size_t times = 1; times <= kMostDevicePools; ++times) {
+        EXPECT_EQ(port->driver(), "net_af_xdp") << port->notes().at(0);
+        const auto frame = test_frame(100, static_cast<std::uint8_t>(times));
+        kernel.send(frame);
+        EXPECT_EQ(wait_for({port->ethdev(), 0}, 1), std::vector<Bytes>{frame});
+        port->close();
+        EXPECT_FALSE(has_xdp_program("wire0"));
+        ASSERT_TRUE(port->reopen(UINT16_MAX, pools_));
+    }
+    EXPECT_EQ(port->driver(), "net_af_packet");
+    EXPECT_TRUE(says(port->notes().at(0), {"net_af_packet", "made anew 4 times"}));
+    const auto frame = test_frame(100, 9);
+    kernel.send(frame);
+    EXPECT_EQ(wait_for({port->ethdev(), 0}, 1), std::vector<Bytes>{frame});
 }
 
 TEST_F(KernelPortTest, a_chain_goes_out_in_one_frame) {

@@ -92,6 +92,7 @@ class PacketSocket {
     void send(const Bytes& frame) const {
         EXPECT_EQ(::send(socket_, frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
     }
+    [[nodiscard]] int descriptor() const noexcept { return socket_; }
     // The VLAN id (the kernel keeps it beside the frame) and length of the next frame that came in from the
     // wire and ends like `frame`; nothing after a second.
     [[nodiscard]] std::optional<std::pair<unsigned, std::size_t>> receive_like(const Bytes& frame) const {

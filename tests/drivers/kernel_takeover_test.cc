@@ -89,9 +89,11 @@ TEST_F(KernelTakeoverTest, the_kernel_answers_before_and_after_and_not_in_betwee
         EXPECT_EQ(answers(), 0u);
         EXPECT_GE(tap.take_any(), 5u) << "packet sockets see the frames all the same";
         for (const std::string& word : undo_words("wire0"))
-            EXPECT_TRUE(word.starts_with("mtu") || word.starts_with("mac")) << word << ": not switched off";
+            EXPECT_TRUE(word.starts_with("mtu") || word.starts_with("mac") || word == "xdp off" ||
+                        word == "promisc off")
+                << word << ": not switched off";
         EXPECT_TRUE(
-            says((*taken)->notes().at(0), {"wire0", "trial path", "nft delete table netdev weir_wire0"}));
+            says((*taken)->notes().at(0), {"sees nothing of wire0", "nft delete table netdev weir_wire0"}));
         EXPECT_TRUE(says((*taken)->notes().at(1), {"10.9.0.1/24, 2001:db8:9::1/64", "wire0"}));
     }
     EXPECT_FALSE(table_is_there());
@@ -119,6 +121,19 @@ TEST_F(KernelTakeoverTest, what_a_killed_weir_left_is_undone_by_the_next) {
     EXPECT_FALSE(table_is_there());
     EXPECT_EQ(undo_words("wire0"), before_);
     EXPECT_TRUE(answers_again());
+}
+
+// Of net_af_packet and net_af_xdp, which set it by ioctl: it outlives them.
+TEST_F(KernelTakeoverTest, promiscuous_mode_that_a_killed_weir_left_ends) {
+    const pid_t child = fork();
+    if (child == 0) {
+        const auto taken = KernelTakeover::take("wire0");
+        shell("ip link set wire0 promisc on");
+        raise(taken ? SIGKILL : SIGTERM);
+    }
+    ASSERT_EQ(waitpid(child, nullptr, 0), child);
+    EXPECT_EQ(KernelTakeover::take("wire0")->get()->notes().size(), 3u);
+    EXPECT_EQ(undo_words("wire0"), before_);
 }
 
 TEST_F(KernelTakeoverTest, an_interface_belongs_to_one_weir_at_a_time) {

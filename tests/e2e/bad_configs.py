@@ -87,13 +87,17 @@ REPLACED: list[tuple[str, str, str]] = [
     ("backend without an address", 'address = "10.1.0.11"; port = 80', "port = 80"),
     ("neighbor without a mac", 'mac = "02:00:00:00:00:11"; ', ""),
     # not built yet: refused by name, never ignored
-    ("stickiness not built", 'name = "web";', 'name = "web"; stickiness = { type = "source_ip"; duration = "10m"; };'),
-    ("slow start not built", 'name = "web";', 'name = "web"; slow_start = "30s";'),
+    ("proxy protocol not built", 'name = "web";', 'name = "web"; client_address = "proxy_v2";'),
+    # health
+    ("udp check without a payload", 'name = "web";', 'name = "web"; health_check = { protocol = "udp"; };'),
+    ("cross_zone without a zone", 'name = "web";', 'name = "web"; cross_zone = false;'),
+    ("drain time of flows that are not kept", 'name = "web";', 'name = "web"; unhealthy_draining = "10s";'),
 ]
 
 # Right in themselves, but they need a restart: refused by name.
 NEED_RESTART: list[tuple[str, str, str]] = [
     ("dataplane", "flows_per_worker = 65536;", "flows_per_worker = 131072;"),
+    ("sticky clients", "flows_per_worker = 65536;", "flows_per_worker = 65536; sticky_clients_per_worker = 1024;"),
     ("device", "net_af_packet0,iface=edge", "net_af_packet1,iface=edge"),
     ("host_interface", "mtu = 1500;", 'mtu = 1500; host_interface = "other0";'),
     ("metrics", "127.0.0.1:9101", "127.0.0.1:9102"),

@@ -19,7 +19,7 @@ from lab.weir import Metrics, Weir
 
 KEEPALIVES = str(Path(__file__).parent / "keepalives.py")
 SECONDS = 8
-SHORTEST_HOLD_TIME = 3  # seconds; RFC 4271 4.2: a session that hears nothing for so long ends
+LONGEST_GAP = 0.5  # seconds, on a busy machine; a hold time is 3 s at least (RFC 4271 4.2)
 
 
 def session_end(lab: Lab, host: str, role: str, address: str) -> subprocess.Popen[bytes]:
@@ -65,7 +65,7 @@ def test_session_lives_through_a_flood_of_junk(lab: Lab, weir: Weir, servers: We
         + ", ".join(f"{name} {value:,.0f}" for name, value in dropped.items() if value))
     for mine, other in (reports, reports[::-1]):
         assert mine["received"] == other["sent"] >= SECONDS * 40, "a keepalive is missing"
-        assert mine["longest_gap"] < SHORTEST_HOLD_TIME
+        assert mine["longest_gap"] < LONGEST_GAP
         assert passed < 0.99 or mine["sent_again"] <= 0.01 * mine["sent"]
     assert rate > 10_000, "that was no flood"
     assert dropped["punt_limited"] > 0

@@ -43,7 +43,10 @@ def keep_alive(session: socket.socket, seconds: float) -> dict[str, float]:
             session.sendall(MESSAGE)
             sent += 1
         if select.select([session], [], [], 0.002)[0]:
-            received += len(session.recv(65536))
+            heard_now = session.recv(65536)
+            if not heard_now:
+                break  # the other end has listened for its last second: no message, and no silence either
+            received += len(heard_now)
             now = time.monotonic()
             longest, heard = max(longest, now - heard), now
     again = struct.unpack_from("I", session.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0]

@@ -55,8 +55,7 @@ class Trunk:
             self.wire("c0", "client", "eth0", "02:00:00:00:01:00", "10.1.0.100/24", "fd00:1::100/64")
             self.wire("c1", "client", "eth1", "02:00:00:00:01:01", "10.2.0.100/24", "fd00:2::100/64")
             self.wire("s0", "server", "eth0", "02:00:00:00:00:11", "10.2.0.11/24", "fd00:2::11/64")
-            self.wire("wire", "weir", "edge", "02:00:00:00:00:01")
-            self.execute("trunk", "ip", "link", "set", "wire", "mtu", "1508")  # full frames and two tags
+            self.add_trunk()
             for vip in VIP.values():
                 self.execute("client", "ip", "route", "add", vip, "dev", "eth0")
                 self.execute("server", "ip", "address", "add", vip, "dev", "lo")
@@ -64,7 +63,7 @@ class Trunk:
             self.execute("server", "ip", "route", "add", "fd00:1::/64", "via", "fd00:2::100")
             (self.directory / "index.html").write_text("the server\n")
             (self.directory / "weir.cfg").write_text(CONFIG)
-            self.start("trunk", str(SWITCH), "wire", "c0=100", "c1=300.10", "s0=300.10")
+            self.start_switch()
             self.start("server", "/usr/bin/python3", "-m", "http.server", "80", "--bind", "::", "--directory", str(self.directory))
             self.start("weir", weir_binary(), "run", "-c", str(self.directory / "weir.cfg"))
             assert wait_until(lambda: bool(self.scrape().samples), 30), (self.directory / "log").read_text()
@@ -88,6 +87,13 @@ class Trunk:
             self.execute(where, "ip", "link", "set", end_of, "up")
         for address in addresses:
             self.execute(host, "ip", "address", "add", address, "dev", device)
+
+    def add_trunk(self) -> None:
+        self.wire("wire", "weir", "edge", "02:00:00:00:00:01")
+        self.execute("trunk", "ip", "link", "set", "wire", "mtu", "1508")  # full frames and two tags
+
+    def start_switch(self) -> None:
+        self.start("trunk", str(SWITCH), "wire", "c0=100", "c1=300.10", "s0=300.10")
 
     def execute(self, host: str, *command: str, check: bool = True) -> str:
         return run("ip", "netns", "exec", self.prefix + host, *command, check=check)
@@ -130,6 +136,24 @@ def test_frames_of_no_vlan_of_weirs_are_counted(trunk: Trunk) -> None:
     trunk.execute("trunk", "/usr/bin/python3", "-c", program, json.dumps(frames))
     # The first is of VLAN 100; the second untagged, the third of VLAN 7.
     assert wait_until(lambda: trunk.scrape().sum("dropped_packets_total", reason="vlan_tag") == before + 2, 3)
+
+
+def test_the_device_of_both_vlans_is_deleted_and_made_again(trunk: Trunk) -> None:
+    """One device is made anew, and both ports serve by it; the switch is started again with its trunk."""
+    for again in (1, 2):
+        trunk.execute("weir", "ip", "link", "del", "edge")
+        assert wait_until(lambda: trunk.scrape().sum("port_link_up") == 0, 3), (trunk.directory / "log").read_text()
+        trunk.add_trunk()
+        trunk.start_switch()
+        assert wait_until(lambda: trunk.scrape().sum("port_link_up") == 2, 3), (trunk.directory / "log").read_text()
+        for vip in (VIP[4], f"[{VIP[6]}]"):
+            said = trunk.execute("client", "curl", "-sS", "--max-time", "5", "--retry", "2", "--retry-all-errors",
+                                 f"http://{vip}/index.html")
+            assert said == "the server\n"
+        for host, address in (("client", "10.1.0.2"), ("server", "10.2.0.2"), ("client", "fd00:1::2"), ("server", "fd00:2::2")):
+            said = trunk.execute(host, "ping", "-c", "3", "-i", "0.2", "-W", "2", address, check=False)
+            assert " 0% packet loss" in said, said
+        assert trunk.scrape().by("port_resets_total", "port") == {"edge": again}, "the device's count, under its first port"
 
 
 def test_every_packet_is_accounted_for(trunk: Trunk) -> None:

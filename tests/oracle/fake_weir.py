@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from oracle.frame_rules import Packet  # noqa: E402
 from oracle.load_balancer import Arrival  # noqa: E402
 from oracle.rewrite_rules import Entropy, expected_frame, outer_length  # noqa: E402
+from oracle.sticky_rules import StickyClients  # noqa: E402
 from oracle.transport_rules import ICMPV6, Judgement, judge_frame  # noqa: E402
 from oracle.vlan_rules import put_tags, untag  # noqa: E402
 from oracle.world import TCP, UDP, Backend, Port, Service, World, load_world  # noqa: E402
@@ -45,9 +46,13 @@ class FakeWeir:
         self.punt_limited: Counter[str] = Counter()
         self.buckets: dict[str, tuple[int, float]] = {}  # by class: last tick, packets that may pass
         self.flows: dict[tuple[Any, ...], tuple[float, str]] = {}  # last seen, state
+        self.flow_homes: dict[tuple[Any, ...], tuple[Backend, int]] = {}  # of sticky pools: and last seen
+        self.clients = StickyClients()
         self.outputs: dict[str, list[Record]] = {name: [] for name in world.captures}
 
     def replay(self, arrivals: list[Arrival]) -> None:
+        if arrivals:
+            self.world.start(arrivals[0].time)
         for arrival in arrivals:
             self.counts["received"] += 1
             untagged = untag(self.world, arrival.port, arrival.frame)
@@ -86,8 +91,13 @@ class FakeWeir:
         assert packet is not None and flow is not None
         tuple_hash = _hash(repr(flow))
         chosen = _hash(repr(flow[:1])) if service.pool.hash == "source_ip" else tuple_hash
-        wheel = [target for target in service.targets for _ in range(target[0].weight)]
+        if service.pool.stickiness is not None:
+            chosen = _hash(repr(service.pool.prefix(packet.source)))
+        wheel = [target for target in service.targets if not target[0].is_down(arrival.time)
+                 for _ in range(target[0].weight)]
         backend, mode = wheel[chosen % len(wheel)]
+        if service.pool.stickiness is not None:
+            backend = self.stuck(arrival, packet, service, flow, backend)
         self.note_flow(arrival, packet, service, flow)
         if outer_length(backend, mode, packet) > backend.egress.mtu:
             self.dropped["too_big"] += 1
@@ -98,6 +108,18 @@ class FakeWeir:
         self.counts["forwarded"] += 1
         self.backend_packets[backend.pool, backend.name] += 1
         self.send(backend.egress.name, arrival.time, frame)
+
+    def stuck(self, arrival: Arrival, packet: Packet, service: Service, flow: tuple[Any, ...],
+              chosen: Backend) -> Backend:
+        """In a sticky pool: a known flow's backend, else its client's, else the chosen one."""
+        known = self.flow_homes.get(flow)
+        if known is not None and not known[0].was_down_since(known[1], arrival.time):
+            backend = known[0]
+        else:
+            backend = self.clients.expected(service.pool, packet.source, arrival.time) or chosen
+            self.clients.note(service.pool, packet.source, backend, arrival.time)
+        self.flow_homes[flow] = (backend, arrival.time)
+        return backend
 
     def note_flow(self, arrival: Arrival, packet: Packet, service: Service, flow: tuple[Any, ...]) -> None:
         last, state = self.flows.get(flow, (0.0, ""))

@@ -10,7 +10,8 @@ For every packet received, in order:
     mode says (rewrite_rules); never two outputs for one input.
     On a port with a host interface what is the kernel's (punt_rules) is punted in its class, or dropped
     punt_limited; nothing leaves.
- 4. A known flow stays at its backend, with the same flow label and GUE source port.
+ 4. A known flow stays at its backend, with the same flow label and GUE source port. A backend that is down for a
+    time loses its flows. New flows of a sticky pool's client stay together (sticky_rules).
  5. Many flows spread over the backends by weight.
  6. Outputs leave in the order of their inputs and carry their timestamps.
  7. received = forwarded + answered + punted + sum(dropped), and each counter is what the captures show.
@@ -28,6 +29,7 @@ from oracle.answer_rules import answer_problem
 from oracle.report import Report
 from oracle.rewrite_rules import (Entropy, entropy_problem, expected_frame, first_difference, outer_length,
                                   read_entropy, same_entropy)
+from oracle.sticky_rules import StickyClients
 from oracle.transport_rules import Judgement, drop, judge_frame
 from oracle.vlan_rules import sent_by, untag
 from oracle.world import TCP, UDP, Backend, Service, World
@@ -55,6 +57,10 @@ class FlowMemory:
     ended: bool
 
 
+def is_spread_by_flow(service: Service) -> bool:
+    return service.pool.hash != "source_ip" and service.pool.stickiness is None
+
+
 class LoadBalancer:
     def __init__(self, world: World, max_problems: int = 8) -> None:
         self.world = world
@@ -70,12 +76,15 @@ class LoadBalancer:
         self.service_packets: Counter[str] = Counter()
         self.backend_packets: Counter[tuple[str, str]] = Counter()
         self.learnt_macs: dict[bytes, bytes] = {}
+        self.clients = StickyClients()
 
     def judge(self, arrivals: Iterable[Arrival], outputs: dict[str, list[Record]],
               report: Report | None) -> list[str]:
         heads = {port: 0 for port in outputs}
         received = 0
         for received, arrival in enumerate(arrivals, 1):
+            if received == 1:
+                self.world.start(arrival.time)
             sent = []
             for port, records in outputs.items():
                 while heads[port] < len(records) and records[heads[port]].time == arrival.time:
@@ -147,7 +156,8 @@ class LoadBalancer:
         assert packet is not None and flow is not None
         known = self.flows.get((service, flow))
         closest = ""
-        for backend, mode in service.targets:
+        targets = [(b, mode) for b, mode in service.targets if not b.is_down(arrival.time)]
+        for backend, mode in targets:
             mac = self.next_hop_mac(backend, output)
             entropy = read_entropy(output, backend, mode)
             expected = expected_frame(arrival.frame, packet, backend, mode, mac, entropy)
@@ -160,12 +170,21 @@ class LoadBalancer:
         self.learnt_macs[backend.next_hop] = mac
         self.backend_packets[backend.pool, backend.name] += 1
         trouble = entropy_problem(entropy, mode)
+        if known is not None and known.backend.was_down_since(known.last, arrival.time):
+            known = None
+            self.flows.pop((service, flow))
         if known is not None and known.backend is not backend:
             trouble = f"its flow moved from {known.backend.name} to {backend.name}"
         elif known is not None and not same_entropy(known.entropy, entropy):
             trouble = f"its flow's {known.entropy} became {entropy}"
         flags = arrival.frame[packet.transport + 13] if packet.protocol == TCP else 0
         ended = bool(flags & FIN_OR_RST) or packet.extended
+        if known is None and service.pool.stickiness is not None:
+            expected_backend = self.clients.expected(service.pool, packet.source, arrival.time)
+            if expected_backend not in (None, backend):
+                trouble = f"its client belongs to {expected_backend.name}, not to {backend.name}"
+            if not flags & FIN_OR_RST:
+                self.clients.note(service.pool, packet.source, backend, arrival.time)
         self.remember(service, flow, FlowMemory(backend, entropy, arrival.time, ended))
         return trouble
 
@@ -214,7 +233,7 @@ class LoadBalancer:
             weights = sum(backend.weight for backend, _ in service.targets)
             for backend, _ in service.targets:
                 share, want = self.flows_of[service, backend] / flows, backend.weight / weights
-                if abs(share - want) > 0.02 + 4 * sqrt(want * (1 - want) / flows) and service.pool.hash != "source_ip":
+                if abs(share - want) > 0.02 + 4 * sqrt(want * (1 - want) / flows) and is_spread_by_flow(service):
                     self.note(f"service {service.name}: backend {backend.name} has {share:.3f} of {flows} flows, "
                               f"its weight asks for {want:.3f}")
             for name, values, size in (("flow labels", {e.flow_label for e in of_service}, 1 << 20),
@@ -229,6 +248,7 @@ class LoadBalancer:
                 ("received", report.received, received),
                 ("forwarded", report.forwarded, self.verdicts["forwarded"]),
                 ("answered", report.answered, self.verdicts["answered"]),
+                ("packets in flight", report.in_flight, 0),
                 ("sum of dropped", total_dropped - limited, self.verdicts["dropped"]),
                 ("punted + punt_limited", report.punted + limited, self.punts.total()),
                 ("punted by class", sum(report.punted_by_class.values()), report.punted),

@@ -14,6 +14,7 @@ class Report:
     answered: int = 0
     punted: int = 0
     originated: int = 0
+    in_flight: int = 0  # in rings between workers
     dropped: dict[str, int] = field(default_factory=dict)
     punted_by_class: dict[str, int] = field(default_factory=dict)
     punt_limited_by_class: dict[str, int] = field(default_factory=dict)
@@ -32,6 +33,7 @@ def report_of(data: dict[str, Any]) -> Report:
         originated = sum(originated.values())
     return Report(
         data["received"], data["forwarded"], data["answered"], data["punted"], originated,
+        data.get("packets_in_flight", 0),
         {reason: count for reason, count in data["dropped"].items() if count},
         data["punted_by_class"], data["punt_limited_by_class"],
         {row["name"]: row["new_flows"] for row in data["services"]},

@@ -24,7 +24,7 @@ from oracle.world import World, load_world  # noqa: E402
 from support.python.checksum import checksum, is_valid  # noqa: E402
 from support.python.pcap_file import BadCapture, Record, read_pcap, write_pcap  # noqa: E402
 from support.python.scenario import Scenario, load_scenario, scenario_names  # noqa: E402
-from support.python.traffic import without_entropy  # noqa: E402
+from support.python.traffic import by_ipip, without_entropy  # noqa: E402
 from support.python.weir_replay import arrivals_of  # noqa: E402
 
 Outputs = list[Record]
@@ -170,6 +170,35 @@ def test_backend_out_of_service_is_caught(name: str) -> None:
     if name == "zero":
         run.patch(0, 33, 11 ^ 14)
     assert any("backend in service" in problem for problem in run.problems())
+
+
+def sticky_run_with(number_of: Callable[[list[Arrival]], int], server: str, mac: str) -> list[str]:
+    """What the oracle says of sticky_clients when one frame went to another server."""
+    run = Run("sticky_clients")
+    number = number_of(run.arrivals)
+    frame = by_ipip(run.arrivals[number].frame, outer=4, server=server, mac=mac)
+    run.outputs["edge"][number] = Record(run.arrivals[number].time, frame)
+    return run.problems()
+
+
+def test_client_that_leaves_its_backend_is_caught() -> None:
+    def back(arrivals: list[Arrival]) -> int:
+        """A new flow of a client that came while TestWeb01 was down, after its return."""
+        return next(n for n, a in enumerate(arrivals)
+                    if a.time - arrivals[0].time > 61e9 and a.frame[26:29] == bytes((198, 51, 100)))
+    assert any("its client belongs to TestWeb02" in problem
+               for problem in sticky_run_with(back, "10.1.0.11", "02:00:00:00:01:11"))
+
+
+def test_backend_in_its_outage_is_caught() -> None:
+    assert any("right for no backend in service" in problem
+               for problem in sticky_run_with(lambda _: 0, "10.1.0.11", "02:00:00:00:01:11"))
+
+
+def test_packets_left_in_rings_are_caught() -> None:
+    run = Run("sticky_clients")
+    run.report.in_flight = 1
+    assert any("packets in flight is 1" in problem for problem in run.problems())
 
 
 def test_uneven_shares_are_caught() -> None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from oracle.read_config import read_config
 
@@ -52,18 +53,35 @@ class Backend:
     address: bytes
     weight: int
     mode: str | None  # overrides pool and service
-    down: bool
+    outages: list[tuple[float, float]]  # from, to: seconds after the first packet
     egress: Port
     next_hop: bytes
     next_hop_mac: bytes | None  # None: weir derives one, see LoadBalancer.next_hop_mac
+    start: int = 0  # when the first packet came, in nanoseconds
 
     @property
     def eligible(self) -> bool:
-        return self.weight > 0 and not self.down
+        """At any time."""
+        return self.weight > 0 and (0.0, inf) not in self.outages
+
+    def is_down(self, time: int) -> bool:
+        return any(begin <= (time - self.start) / 1e9 < end for begin, end in self.outages)
+
+    def is_eligible(self, time: int) -> bool:
+        return self.weight > 0 and not self.is_down(time)
+
+    def was_down_since(self, last: int, time: int) -> bool:
+        """Dead at some time in between: its flows are forgotten."""
+        return any((last - self.start) / 1e9 < end and begin <= (time - self.start) / 1e9 for begin, end in self.outages)
 
     @property
     def family(self) -> int:
         return 4 if len(self.address) == 4 else 6
+
+
+class Stickiness(NamedTuple):
+    duration: float
+    prefixes: dict[int, int]  # by bytes of an address
 
 
 @dataclass
@@ -72,6 +90,13 @@ class Pool:
     mode: str | None
     hash: str
     backends: list[Backend]
+    stickiness: Stickiness | None = None
+
+    def prefix(self, source: bytes) -> bytes:
+        """What counts of a client's address, as a pool's stickiness has it."""
+        assert self.stickiness is not None
+        length = self.stickiness.prefixes[len(source)]
+        return ipaddress.ip_network((source, length), strict=False).network_address.packed
 
     @property
     def eligible(self) -> list[Backend]:
@@ -100,6 +125,12 @@ class World:
     vips: frozenset[bytes] = frozenset()
     own_addresses: frozenset[bytes] = frozenset()
     _cache: dict[tuple[bytes, int, int], Service | None] = field(default_factory=dict)
+
+    def start(self, time: int) -> None:
+        """The first packet has come: from now on outages are counted."""
+        for pool in self.pools.values():
+            for backend in pool.backends:
+                backend.start = time
 
     def ports_beside(self, name: str) -> list[Port]:
         """All ports on the device of the port `name`, itself included, in the file's order."""
@@ -134,20 +165,38 @@ class World:
 
 
 def load_world(path: Path, down: frozenset[str] = frozenset()) -> World:
-    """`down` holds POOL/NAME of the backends that count as dead."""
+    """`down` holds POOL/NAME of the backends that count as dead, or POOL/NAME@FROM-TO."""
     config = read_config(path)
     ports = {entry["name"]: _port(entry, config["ports"]) for entry in config["ports"]}
     pools = {}
     for entry in config.get("pools", []):
         backends = [_backend(entry["name"], b, config, ports, down) for b in entry.get("backends", [])]
         pools[entry["name"]] = Pool(entry["name"], entry.get("forwarding"),
-                                    entry.get("hash", "five_tuple"), backends)
+                                    entry.get("hash", "five_tuple"), backends, _stickiness(entry))
     services = [_service(entry, pools) for entry in config.get("services", [])]
     timeouts = {"tcp_opening": 10.0, "tcp_established": 350.0, "tcp_closing": 10.0, "udp": 120.0}
     timeouts.update({key: seconds(value) for key, value in config.get("timeouts", {}).items()})
     return World(ports, pools, services, timeouts,
                  vips=frozenset(service.vip for service in services),
                  own_addresses=frozenset(n.ip.packed for p in ports.values() for n in p.networks))
+
+
+def _stickiness(pool: dict[str, Any]) -> Stickiness | None:
+    if "stickiness" not in pool:
+        return None
+    entry = pool["stickiness"]
+    return Stickiness(seconds(entry.get("duration", "10m")),
+                      {4: entry.get("prefix_v4", 32), 16: entry.get("prefix_v6", 64)})
+
+
+def _outages(name: str, down: frozenset[str]) -> list[tuple[float, float]]:
+    outages = []
+    for text in down:
+        backend, _, times = text.partition("@")
+        begin, _, end = times.partition("-")
+        if backend == name:
+            outages.append((seconds(begin), seconds(end)) if times else (0.0, inf))
+    return outages
 
 
 def _port(entry: dict[str, Any], all_ports: list[dict[str, Any]]) -> Port:
@@ -170,7 +219,7 @@ def _backend(pool: str, entry: dict[str, Any], config: dict[str, Any], ports: di
     next_hop, port = _next_hop(address, config, ports)
     macs = {ipaddress.ip_address(n["address"]): mac_bytes(n["mac"]) for n in config.get("neighbors", [])}
     return Backend(entry["name"], pool, address.packed, entry.get("weight", 1), entry.get("forwarding"),
-                   f"{pool}/{entry['name']}" in down, port, next_hop.packed, macs.get(next_hop))
+                   _outages(f"{pool}/{entry['name']}", down), port, next_hop.packed, macs.get(next_hop))
 
 
 def _next_hop(address: Any, config: dict[str, Any], ports: dict[str, Port]) -> tuple[Any, Port]:

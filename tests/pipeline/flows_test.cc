@@ -220,9 +220,7 @@ TEST_F(FlowsTest, draining_backends_keep_their_flows_and_get_no_new_ones) {
     for (std::uint32_t n = 1000; n < 1400; ++n)
         EXPECT_LE(send(world, tcp_frame(flow(n), kSyn), Tick{2}), kOld + 2)
             << "a new flow at a draining backend";
-    // A SYN on a live flow may be forged and moves nothing; on one that has ended it is a new connection.
     for (const auto& [n, backend] : home) {
-        EXPECT_EQ(send(world, tcp_frame(flow(n), kSyn), Tick{3}), backend);
         EXPECT_EQ(send(world, tcp_frame(flow(n), kFin | kAck), Tick{3}), backend);
         const std::uint32_t again = send(world, tcp_frame(flow(n), kSyn), Tick{4});
         EXPECT_LE(again, kOld + 2);
@@ -239,6 +237,41 @@ TEST_F(FlowsTest, draining_backends_keep_their_flows_and_get_no_new_ones) {
     EXPECT_EQ(world.world().ids().draining(), 0u);
     for (const auto& [n, backend] : home) EXPECT_LE(send(world, tcp_frame(flow(n), kAck), Tick{5}), kOld + 2);
     world.expect_consistent();
+}
+
+// May be forged (RFC 5961 4): so it moves no flow of a backend in full service. From any other it lets the
+// client get away, whatever the flow's state.
+TEST_F(FlowsTest, a_syn_on_a_known_flow_chooses_anew_exactly_where_the_backend_is_not_in_full_service) {
+    const std::vector<std::uint8_t> pasts[] = {{kSyn},
+                                               {kAck},
+                                               {kSyn, kAck},
+                                               {kSyn, kAck, kFin | kAck},
+                                               {kSyn, kAck, kRst},
+                                               {kSyn, kAck, kRst, kAck}};
+    enum class Then { serving, weightless, removed };
+    for (const Then then : {Then::serving, Then::weightless, Then::removed})
+        for (const auto& past : pasts) {
+            SmallWorld world(then == Then::serving ? old_serve() : only_old(1, 4));
+            std::map<std::uint32_t, std::uint32_t> home;
+            for (std::uint32_t n = 0; n < 40; ++n)
+                for (const std::uint8_t flags : past)
+                    home[n] = send(world, tcp_frame(flow(n), flags), Tick{1});
+            if (then == Then::weightless) world.reload(new_serve());
+            if (then == Then::removed) {
+                Config config = new_serve();
+                std::erase_if(config.pools[0].backends.change(),
+                              [](const BackendConfig& b) { return is_old(b.address.v4().bits.value()); });
+                world.reload(config);
+            }
+            for (const auto& [n, backend] : home) {
+                const std::uint32_t went = send(world, tcp_frame(flow(n), kSyn), Tick{2});
+                EXPECT_EQ(went == backend, then == Then::serving);
+                EXPECT_EQ(is_old(went), then == Then::serving);
+                EXPECT_EQ(send(world, tcp_frame(flow(n), kAck), Tick{2}), went) << "and stays there";
+            }
+            EXPECT_EQ(world.worker().pipeline().flows().entries(), home.size());
+            world.expect_consistent();
+        }
 }
 
 TEST_F(FlowsTest, a_dead_backend_loses_its_flows_at_once_and_no_other_does) {
@@ -291,6 +324,35 @@ TEST_F(FlowsTest, flows_of_a_pool_that_the_service_has_left_are_bound_anew_at_on
     world.worker().sweep_all(Tick{2});
     EXPECT_EQ(world.worker().pipeline().flows().entries(), 300u);
     world.expect_consistent();
+}
+
+TEST_F(FlowsTest, signs_of_trouble_are_counted_for_the_backend_of_the_flow) {
+    struct Sign {
+        std::vector<std::uint8_t> flags;
+        std::uint64_t syn_repeats, client_resets;
+    };
+    const Sign signs[] = {
+        {{kSyn}, 0, 0},
+        {{kSyn, kSyn, kSyn}, 2, 0},
+        {{kSyn, kAck, kSyn}, 0, 0},  // may be forged, and the backend has answered
+        {{kSyn, kRst}, 0, 1},        // it gave up
+        {{kSyn, kAck, kRst | kAck}, 0, 1},
+        {{kSyn, kAck, kRst, kRst, kAck, kRst}, 0, 2},  // the second RST of three ends nothing
+        {{kSyn, kAck, kFin | kAck, kRst}, 0, 0},       // it had ended
+        {{kRst}, 0, 0},                                // of nothing that is known
+        {{kAck, kRst}, 0, 0},                          // of nothing that is confirmed
+        {{kSyn, kFin, kSyn, kSyn}, 1, 0},
+    };
+    for (const Sign& sign : signs) {
+        SmallWorld world(only_old(1, 1));
+        for (const std::uint8_t flags : sign.flags) send(world, tcp_frame(flow(1), flags), Tick{1});
+        send(world, udp_frame(flow(1)), Tick{1});
+        send(world, udp_frame(flow(1)), Tick{1});
+        const BackendCounters& counters = world.worker().counters().backends[0];
+        EXPECT_EQ(counters.syn_repeats.value(), sign.syn_repeats) << &sign - signs;
+        EXPECT_EQ(counters.client_resets.value(), sign.client_resets) << &sign - signs;
+        world.expect_consistent();
+    }
 }
 
 TEST_F(FlowsTest, entries_of_a_removed_service_are_swept_and_its_gauges_return_to_zero) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "drivers/xdp_program.h"
 #include "tests/drivers/eal_fixture.h"
 #include "tests/drivers/kernel_wire.h"
 #include "tests/support/running_worker.h"
@@ -22,7 +23,14 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr milliseconds kBack{1000};  // from the link to the first frame
+// Of libxdp, which net_af_xdp needs: passes every frame on.
+constexpr const char* kProgram = "/usr/lib/x86_64-linux-gnu/bpf/xsk_def_xdp_prog.o";
+// From the link to the first frame.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr milliseconds kBack{10'000};  // sanitizers take many times as long
+#else
+constexpr milliseconds kBack{1000};
+#endif
 
 // Clients come by "edge" (wire0), backends are behind "core" (wire2), dsr.
 Config config_of_two_ports() {
@@ -38,7 +46,7 @@ Config config_of_two_ports() {
     return config;
 }
 
-// What `weir run` puts together, with one worker.
+// What `weir run` puts together, with one worker; it sleeps where the ports are asked for interrupts.
 class KeptAppliance {
   public:
     explicit KeptAppliance(MbufPools& pools, const PortSpec& edge, const PortSpec& core) : counters_(1) {
@@ -47,6 +55,9 @@ class KeptAppliance {
         sigaction(SIGUSR2, &nothing, nullptr);
         WorldOptions options;
         options.notify = [this](Severity, const std::string& sentence) { said += sentence + "\n"; };
+        options.wake_workers = [this] {
+            if (worker_) worker_->wake();
+        };
         for (const PortSpec& spec : {edge, core}) {
             auto port = Port::open(spec, pools);
             if (!port) {
@@ -61,7 +72,8 @@ class KeptAppliance {
         std::vector<WorkerQueues> queues;
         for (Port& port : ports_) queues.push_back({port.rx_queue(0), port.tx_queue(0)});
         worker_ = std::make_unique<RunningWorker>(0, std::move(queues), counters_[0], world_->published(),
-                                                  8192, false);
+                                                  8192, edge.rx_interrupts,
+                                                  std::ranges::all_of(ports_, &Port::has_rx_interrupts));
         keeper_ = std::make_unique<PortKeeper>(ports_, pools, *world_, [this](Port& port) {
             worker_->set_queues(static_cast<PortId>(port.index()), {port.rx_queue(0), port.tx_queue(0)});
         });
@@ -192,26 +204,54 @@ TEST_F(PortKeeperTest, an_interface_that_is_deleted_and_made_again_serves_with_i
 }
 
 TEST_F(PortKeeperTest, an_interface_that_weir_takes_over_is_taken_again_and_set_up) {
+    const auto silenced = [] { return succeeds("nft list table netdev weir_wire0 | grep -q wire0"); };
+    // With AF_XDP, and with AF_PACKET because of somebody's program.
+    for (const bool by_xdp : {true, false}) {
+        weir_.reset();
+        if (!by_xdp) shell("ip link set wire0 xdp obj " + std::string(kProgram) + " sec xdp");
+        edge_.device = "wire0";
+        weir_ = std::make_unique<KeptAppliance>(pools_, edge_, core_);
+        EXPECT_EQ(weir_->port(0).driver(), by_xdp ? "net_af_xdp" : "net_af_packet");
+        EXPECT_LT(time_to_forward(), kBack);
+        shell("ip link set wire0 down");
+        EXPECT_LT(weir_->run_until([&] { return !link_up(0); }), kBack);
+        weir_->run_until([] { return false; }, milliseconds(50));
+        EXPECT_FALSE(link_up(0)) << "what the operator sets down stays down";
+        EXPECT_TRUE(silenced()) << "and silent";
+        shell("ip link del wire0");
+        EXPECT_LT(weir_->run_until([&] { return weir_->said.find("wire0 is gone") != std::string::npos; }),
+                  kBack);
+        shell("ip link add wire0 type veth peer name wire1");
+        shell("ip link set wire1 up");
+        EXPECT_LT(time_to_forward(), kBack);
+        EXPECT_EQ(weir_->port(0).driver(), "net_af_xdp") << "the new interface has no program";
+        EXPECT_TRUE(silenced());
+        EXPECT_EQ(weir_->counters().flow_inserts.value(), 1u);
+        weir_.reset();
+        EXPECT_FALSE(silenced());
+        EXPECT_FALSE(has_xdp_program("wire0"));
+    }
+}
+
+TEST_F(PortKeeperTest, an_af_xdp_interface_that_flaps_is_served_on_by_the_same_device) {
     weir_.reset();
     edge_.device = "wire0";
     weir_ = std::make_unique<KeptAppliance>(pools_, edge_, core_);
     EXPECT_LT(time_to_forward(), kBack);
-    const auto silenced = [] { return std::system("nft list table netdev weir_wire0 | grep -q wire0") == 0; };
-    shell("ip link set wire0 down");
-    EXPECT_LT(weir_->run_until([&] { return !weir_->port(0).is_open(); }), kBack);
-    weir_->run_until([] { return false; }, milliseconds(50));
-    EXPECT_FALSE(weir_->port(0).is_open()) << "what the operator sets down stays down";
-    EXPECT_TRUE(silenced()) << "and silent";
-    shell("ip link del wire0");
-    EXPECT_LT(weir_->run_until([&] { return weir_->said.find("wire0 is gone") != std::string::npos; }),
-              kBack);
-    shell("ip link add wire0 type veth peer name wire1");
-    shell("ip link set wire1 up");
-    EXPECT_LT(time_to_forward(), kBack);
-    EXPECT_TRUE(silenced());
+    const RawSocket client("wire1"), servers("wire3");
+    const std::size_t descriptors = open_descriptors();
+    for (int flap = 0; flap < 10; ++flap) {
+        shell("ip link set wire0 down");
+        EXPECT_LT(weir_->run_until([&] { return !link_up(0); }), milliseconds(500));
+        EXPECT_FALSE(weir_->world().snapshot()->ports[0].enabled) << "nothing waits in its ring";
+        shell("ip link set wire0 up");
+        EXPECT_LT(time_to_forward(), kBack) << "flap " << flap;
+        EXPECT_TRUE(link_up(0));
+    }
+    EXPECT_EQ(open_descriptors(), descriptors);
+    EXPECT_EQ(weir_->keeper().resets(0), 0u) << "made anew it would lose the frames in its rings each time";
     EXPECT_EQ(weir_->counters().flow_inserts.value(), 1u);
-    weir_.reset();
-    EXPECT_FALSE(silenced());
+    expect_accounted(weir_->counters());
 }
 
 TEST_F(PortKeeperTest, an_interface_that_is_replaced_between_two_looks_is_noticed) {
@@ -251,6 +291,49 @@ TEST_F(PortKeeperTest, a_device_that_asks_for_a_reset_gets_one) {
     EXPECT_EQ(weir_->keeper().resets(1), 1u);
     EXPECT_EQ(weir_->counters().flow_inserts.value(), 1u);
     EXPECT_TRUE(says(weir_->said, {"port edge: the device asks for a reset"}));
+}
+
+// A sleep that a frame ends lasts as long as one may; naps are five times as many.
+TEST_F(PortKeeperTest, after_a_reset_the_worker_sleeps_with_interrupts_again) {
+    weir_.reset();
+    edge_ = spec("edge", "net_tap0,iface=wtap0");
+    core_ = spec("core", "net_tap1,iface=wtap1");
+    core_.index = 1;
+    edge_.rx_interrupts = core_.rx_interrupts = true;
+    weir_ = std::make_unique<KeptAppliance>(pools_, edge_, core_);
+    ASSERT_TRUE(weir_->port(0).has_rx_interrupts() && weir_->port(1).has_rx_interrupts());
+    const auto sleeps_in_a_second = [&] {
+        weir_->run_until([] { return false; }, milliseconds(200));
+        const std::uint64_t before = weir_->counters().sleeps.value();
+        weir_->run_until([] { return false; }, milliseconds(1'000));
+        return weir_->counters().sleeps.value() - before;
+    };
+    const auto best_wait = [&] {
+        const RawSocket client("wtap0"), servers("wtap1");
+        milliseconds best = kBack;
+        for (int n = 0; n < 10; ++n) {
+            std::this_thread::sleep_for(milliseconds(50));
+            const auto sent = Clock::now();
+            client.offer(packet(7));
+            while (servers.take_all(ETHERTYPE_IP) == 0 && Clock::now() - sent < kBack)
+                std::this_thread::yield();
+            best = std::min(best, std::chrono::duration_cast<milliseconds>(Clock::now() - sent));
+        }
+        return best;
+    };
+    EXPECT_LT(sleeps_in_a_second(), 100u);
+    for (std::size_t times = 1; times <= 3; ++times) {
+        const char* device = times % 2 == 1 ? "net_tap0" : "net_tap1";
+        const std::size_t port = times % 2 == 1 ? 0 : 1;
+        const std::uint64_t resets = weir_->keeper().resets(port);
+        ASSERT_EQ(
+            rte_eth_dev_callback_process(rte_eth_dev_allocated(device), RTE_ETH_EVENT_INTR_RESET, nullptr),
+            0);
+        EXPECT_LT(weir_->run_until([&] { return weir_->keeper().resets(port) == resets + 1; }), kBack);
+        EXPECT_LT(sleeps_in_a_second(), 100u) << "after reset " << times;
+        EXPECT_LT(best_wait(), milliseconds(10)) << "a frame ends the sleep";
+    }
+    expect_accounted(weir_->counters());
 }
 
 // ENA raises no event for these (DPDK 22.11).

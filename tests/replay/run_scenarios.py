@@ -5,7 +5,7 @@
     run_scenarios.py --write         writes in.pcap, expect.pcap and expect.json anew, runs nothing
     run_scenarios.py --list          what each scenario shows
 
-Each scenario runs three times: with 1 worker, again, and with 4 workers; the three outputs must be identical
+Each scenario runs four times: with 1 worker, again, with 2 and with 4 workers; the outputs must be identical
 byte for byte. They are judged by the oracle, by expect.json, and by expect.pcap, which scapy made.
 """
 from __future__ import annotations
@@ -86,7 +86,7 @@ def run_scenario(name: str, folder: Path, reached: set[str]) -> list[str]:
     world = load_world(scenario.config, frozenset(scenario.down))
     runs: list[Replayed] = []
     try:
-        for label, workers in (("first", 1), ("again", 1), ("four", 4)):
+        for label, workers in (("first", 1), ("again", 1), ("two", 2), ("four", 4)):
             runs.append(replay(scenario.config, inputs, world.captures, folder, label, scenario.down, workers))
         outputs, report = runs[0].records(), read_report(runs[0].report)
     except (ReplayFailed, OSError, ValueError, KeyError) as error:
@@ -94,9 +94,10 @@ def run_scenario(name: str, folder: Path, reached: set[str]) -> list[str]:
     reached |= set(report.dropped)
     if runs[1].bytes() != runs[0].bytes():
         problems.append("two runs differ")
-    if runs[2].bytes() != runs[0].bytes():
-        problems.append("1 and 4 workers differ")
-    problems += compare_reports(report, read_report(runs[2].report))
+    for run, workers in ((runs[2], 2), (runs[3], 4)):
+        if run.bytes() != runs[0].bytes():
+            problems.append(f"1 and {workers} workers differ")
+        problems += compare_reports(report, read_report(run.report), workers)
     problems += LoadBalancer(world).judge(arrivals_of(scenario.received), outputs, report)
     problems += compare_counts(scenario.expectation(), report)
     if scenario.outputs_known:
@@ -156,8 +157,8 @@ def compare_captures(scenario: Scenario, outputs: dict[str, list[Record]]) -> li
     return []
 
 
-def compare_reports(one: Report, four: Report) -> list[str]:
-    return [] if one == four else [f"the reports of 1 and 4 workers differ: {one} {four}"]
+def compare_reports(one: Report, other: Report, workers: int) -> list[str]:
+    return [] if one == other else [f"the reports of 1 and {workers} workers differ: {one} {other}"]
 
 
 def unreached_reasons(reached: set[str]) -> list[str]:

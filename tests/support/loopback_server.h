@@ -23,7 +23,7 @@ namespace weir::test {
 class LoopbackServer {
   public:
     explicit LoopbackServer(int type = SOCK_STREAM, int backlog = 1'024, const char* address = "127.0.0.1")
-        : fd_(socket(AF_INET, type | SOCK_CLOEXEC, 0)) {
+        : fd_(socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
         sockaddr_in name{};
         name.sin_family = AF_INET;
         inet_pton(AF_INET, address, &name.sin_addr);

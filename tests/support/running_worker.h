@@ -13,16 +13,28 @@
 
 namespace weir::test {
 
+// For sticky pools: what workers share, and the clients that this one has room for.
+struct StickyShare {
+    WorkerRings* rings = nullptr;
+    std::uint64_t clients = 0;
+};
+
 class RunningWorker {
   public:
     RunningWorker(std::uint32_t id, std::vector<WorkerQueues> queues, WorkerCounters& counters,
                   const PublishedSnapshot& published, std::uint64_t flows, bool sleeps_when_idle,
-                  bool rx_interrupts = false, HostRings* host = nullptr, HostFlows* host_flows = nullptr)
-        : memory_(std::move(*HugeMemory::allocate(FlowTable::bytes_for(flows), false))),
+                  bool rx_interrupts = false, HostRings* host = nullptr, HostFlows* host_flows = nullptr,
+                  const StickyShare& sticky = {})
+        : memory_(std::move(*HugeMemory::allocate(
+              FlowTable::bytes_for(flows) + StickyTable::bytes_for(sticky.clients), false))),
           worker_(WorkerSpec{.id = id,
                              .queues = std::move(queues),
                              .flow_memory = memory_.bytes().first(FlowTable::bytes_for(flows)),
                              .flow_hash_key = HashKey::zero(),
+                             .sticky_memory = memory_.bytes().subspan(
+                                 FlowTable::bytes_for(flows),
+                                 sticky.clients == 0 ? 0 : StickyTable::bytes_for(sticky.clients)),
+                             .rings = sticky.rings,
                              .counters = &counters,
                              .host = host,
                              .host_flows = host_flows,

@@ -149,10 +149,18 @@ struct TestWire {
 // snapshot when the test says so.
 class SteppedWorker {
   public:
-    SteppedWorker(WorkerCounters& counters, std::uint64_t flows)
-        : memory_(std::move(*HugeMemory::allocate(FlowTable::bytes_for(flows), false))),
+    SteppedWorker(WorkerCounters& counters, std::uint64_t flows, std::uint64_t clients = 0,
+                  std::uint32_t id = 0, WorkerRings* rings = nullptr)
+        : memory_(std::move(
+              *HugeMemory::allocate(FlowTable::bytes_for(flows) + StickyTable::bytes_for(clients), false))),
           counters_(counters),
-          pipeline_(memory_.bytes().first(FlowTable::bytes_for(flows)), HashKey::zero(), counters) {}
+          rings_(rings),
+          id_(id),
+          pipeline_(memory_.bytes().first(FlowTable::bytes_for(flows)), HashKey::zero(), counters, {},
+                    {.memory = memory_.bytes().subspan(FlowTable::bytes_for(flows),
+                                                       clients == 0 ? 0 : StickyTable::bytes_for(clients)),
+                     .worker = id,
+                     .rings = rings}) {}
 
     void join(const World& world, std::uint32_t id) { reader_ = {world.published(), id}; }
     // What the poll loop does at its start.
@@ -170,9 +178,17 @@ class SteppedWorker {
             Burst burst(port);
             burst.size = static_cast<std::uint32_t>(std::min<std::size_t>(kBurstSize, packets.size() - at));
             std::copy_n(packets.begin() + static_cast<std::ptrdiff_t>(at), burst.size, burst.packet.begin());
-            pipeline_.run(burst, *world_, now);
-            pipeline_.flush(*world_, [this](PortId egress) -> TestWire& { return wires_[index(egress)]; });
+            run_burst(burst, now);
         }
+    }
+    // One burst from its ring. How many packets that was.
+    std::uint32_t take_over(Tick now) {
+        wires_.resize(world_->ports.size());
+        std::array<rte_mbuf*, kBurstSize> packets;
+        const std::uint32_t count = rings_ == nullptr ? 0 : rings_->take(id_, packets);
+        pipeline_.take_over(std::span(packets).first(count), *world_, now,
+                            [&](Burst& burst) { run_burst(burst, now); });
+        return count;
     }
     // Everything sent since, as bytes, by port and in order.
     [[nodiscard]] std::vector<Bytes> take(PortId port = PortId{0}) {
@@ -197,8 +213,15 @@ class SteppedWorker {
     [[nodiscard]] const ForwardingSnapshot& world() const { return *world_; }
 
   private:
+    void run_burst(Burst& burst, Tick now) {
+        pipeline_.run(burst, *world_, now);
+        pipeline_.flush(*world_, [this](PortId egress) -> TestWire& { return wires_[index(egress)]; });
+    }
+
     HugeMemory memory_;
     WorkerCounters& counters_;
+    WorkerRings* rings_;
+    std::uint32_t id_;
     Pipeline pipeline_;
     Published<ForwardingSnapshot>::Reader reader_;
     const ForwardingSnapshot* world_ = nullptr;
@@ -209,11 +232,14 @@ class SteppedWorker {
 class SmallWorld {
   public:
     explicit SmallWorld(Config config, std::vector<PortFacts> ports = edge_facts(), unsigned workers = 1,
-                        std::uint64_t flows = 4096, bool derive_unknown_macs = true)
+                        std::uint64_t flows = 4096, bool derive_unknown_macs = true,
+                        std::uint64_t clients = 0)
         : counters_(workers), world_(options(std::move(ports), derive_unknown_macs), counters_.all()) {
         apply(std::move(config));
+        if (clients != 0 && workers > 1) rings_ = std::move(*WorkerRings::make(workers));
         for (unsigned w = 0; w < workers; ++w) {
-            workers_.push_back(std::make_unique<SteppedWorker>(counters_[w], flows));
+            workers_.push_back(
+                std::make_unique<SteppedWorker>(counters_[w], flows, clients, w, rings_.get()));
             workers_.back()->join(world_, w);
             workers_.back()->latch();
         }
@@ -237,12 +263,21 @@ class SmallWorld {
     [[nodiscard]] SteppedWorker& worker(std::size_t i = 0) { return *workers_[i]; }
     [[nodiscard]] std::size_t workers() const { return workers_.size(); }
     [[nodiscard]] World& world() { return world_; }
+    // Null: one worker, or none that remembers clients.
+    [[nodiscard]] WorkerRings* rings() { return rings_.get(); }
+    // Until nothing is in them any more.
+    void empty_rings(Tick now) {
+        for (bool any = true; any;) {
+            any = false;
+            for (const auto& worker : workers_) any |= worker->take_over(now) != 0;
+        }
+    }
 
     // The gauges against the tables, and every packet against its verdict.
     void expect_consistent() {
         for (const auto& worker : workers_) {
             WorkerCounters& counters = worker->counters();
-            expect_accounted(counters);
+            if (rings_ == nullptr) expect_accounted(counters);
             std::uint64_t by_backend = 0, by_service = 0;
             for (std::uint32_t id = 0; id < world_.ids().backend_ids(); ++id)
                 by_backend += counters.backends[id].active_flows.value();
@@ -262,6 +297,7 @@ class SmallWorld {
     }
     CountingWorkers counters_;
     World world_;
+    std::unique_ptr<WorkerRings> rings_;
     std::vector<std::unique_ptr<SteppedWorker>> workers_;
 };
 

@@ -24,23 +24,12 @@ from lab.shell import end, in_namespace, need_root, raise_on_signals, wait_until
 from lab.topology import Lab  # noqa: E402
 from lab.watch import Capture, KernelEvents, on_the_wire  # noqa: E402
 from lab.weir import PROBE_PORT, Weir, config_text  # noqa: E402
-from picture import Picture, accounts, bold, count, drops, green, heading, red  # noqa: E402
+from picture import Picture, Verdicts, accounts, bold, count, drops, heading, red  # noqa: E402
 
 LOAD_SECONDS = 26
 REMOVE_AT, ADD_AT = 6, 15
 SETTLE = 1.0  # a SYN that was on its way when weir took the new configuration
 LEAVER = "TestWeb02"
-
-
-class Verdicts:
-    """What the demo claims; it fails if one does not hold."""
-
-    def __init__(self) -> None:
-        self.all_true = True
-
-    def claim(self, holds: bool, sentence: str) -> None:
-        self.all_true &= holds
-        print(f"  {green('yes') if holds else red('NO ')}  {sentence}", flush=True)
 
 
 class Downloads:

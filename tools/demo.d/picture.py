@@ -27,6 +27,17 @@ def red(text: str) -> str:
     return paint(text, "31")
 
 
+class Verdicts:
+    """What the demo claims; it fails if one does not hold."""
+
+    def __init__(self) -> None:
+        self.all_true = True
+
+    def claim(self, holds: bool, sentence: str) -> None:
+        self.all_true &= holds
+        print(f"  {green('yes') if holds else red('NO ')}  {sentence}", flush=True)
+
+
 def heading(text: str) -> None:
     print(f"\n{bold(text)}", flush=True)
 

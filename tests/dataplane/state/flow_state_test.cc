@@ -72,7 +72,14 @@ TEST(FlowState, only_a_syn_on_a_closing_flow_reopens_it) {
     for (const Step& step : kSteps) {
         const bool expected = step.event == syn && (step.from == tcp_closing || step.from == tcp_reset);
         EXPECT_EQ(reopens_flow(step.from, step.event), expected) << step.why;
+        const bool is_tcp = step.from != udp_first && step.from != udp;
+        EXPECT_EQ(may_begin_anew(step.from, step.event), is_tcp && step.event == syn) << step.why;
     }
+}
+
+TEST(FlowState, syn_and_rst_are_told_from_the_rest) {
+    for (const FlowEvent event : {syn, rst}) EXPECT_TRUE(is_syn_or_rst(event));
+    for (const FlowEvent event : {segment, fin, datagram}) EXPECT_FALSE(is_syn_or_rst(event));
 }
 
 TEST(FlowState, first_packets) {

@@ -30,9 +30,12 @@ LEFT_OUT = {
     r"weir::Idle::resume\(": "the first packet after a sleep was prepared: takes the preparation back",
     r"weir::Idle::begin\(": "asks for exact timers, before the loop",
     r"weir::RxWait::(stop_watching|unwatch_all)\(": "a port has been disabled: lets go of its device, once",
+    r"weir::(Worker::watch_again|RxWait::watch)\(": "the port's device is there again: watches its interrupts, once",
     r"\bTickClock::TickClock\(|^TickClock$": "asks once for the TSC's rate, before the loop",
     r"weir::Published<.*>::Reader::Reader\(": "registers the worker with QSBR, before the loop",
     r"weir::Published<.*>::Reader::leave\(": "unregisters it, after the loop",
+    r"weir::RxWait::wake\(": "after packets were put into another worker's ring, once a burst: a fence and a load, and if that "
+                            "worker sleeps, one write to an eventfd",
     r"weir::HostWake::wake\(": "one write to an eventfd for a punted frame, if the host thread sleeps, which it does a "
                                "millisecond after its last frame at the earliest: some 7 us that cost 0.7 % of a core "
                                "at worst, and save the host thread from polling",
@@ -63,10 +66,13 @@ INDIRECT_CALLS = {
 
 # Atomic read-modify-writes, by the function of DPDK's headers that makes them.
 SHARED = "reference count: a plain store unless the mbuf is shared or its buffer lent by the device; weir shares none"
+RING = "into another worker's ring: once a burst and destination, for packets of new flows in sticky pools only"
 ATOMICS = {
     "__rte_mbuf_refcnt_update": SHARED,
     "rte_mbuf_ext_refcnt_update": SHARED,
     "__rte_pktmbuf_pinned_extbuf_decref": SHARED,
+    "__rte_ring_rts_move_prod_head": RING,
+    "__rte_ring_rts_update_tail": RING,
 }
 
 # The clock is read once a loop: by run() itself, never by what it calls.

@@ -13,6 +13,11 @@ def weir_binary() -> str:
     return os.environ.get("WEIR_BINARY", str(ROOT / "build" / "weir"))
 
 
+def weirctl_binary() -> str:
+    """weirctl of the same build."""
+    return str(Path(weir_binary()).parent / "tools" / "weirctl" / "weirctl")
+
+
 def helper(name: str) -> str:
     """A program of tests/support, from the build folder in which weir lies."""
     program = Path(weir_binary()).parent / "tests" / "support" / name

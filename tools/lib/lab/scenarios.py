@@ -149,5 +149,34 @@ def routed() -> Network:
                    services)
 
 
+ZONES = {"TestWeb01": "ap-northeast-2a", "TestWeb02": "ap-northeast-2c"}  # of two_zones
+
+
+def two_zones() -> Network:
+    """A server in each of two zones, behind a router; the client's zone is weir's."""
+    services = (Service(VIP4, "gue", 4),)
+    backends = (backend(1, "gue", 1), backend(2, "gue", 2))
+    router = both(0, 1, prefix_lengths=False)
+    hosts = (
+        Host("client", (leg("net", 0, 100),), routes=(*vips_by(services, device="eth0"), *by_way_of([1, 2], router))),
+        Host("router", (leg("net", 0, 1), leg("zone-a", 1, 1, "eth1"), leg("zone-c", 2, 1, "eth2")), is_router=True),
+        Host("weir", (raw_leg("edge", "net", 1),)),
+        server(backends[0], "zone-a", services, by_way_of([0, 2], both(1, 1, prefix_lengths=False))),
+        server(backends[1], "zone-c", services, by_way_of([0, 1], both(2, 1, prefix_lengths=False))),
+    )
+    return Network("two_zones", r"""
+      client          weir              router
+    10.1.0.100      10.1.0.2           10.1.0.1
+        |            `edge`           |    |    |
+    ====+===============+=============+==  |    |    net
+                                           |    |
+         TestWeb01  10.1.1.11  gue         |    |
+             ====+=========================+==  |    zone-a  ap-northeast-2a
+                                                |
+         TestWeb02  10.1.2.12  gue              |
+             ====+==============================+==  zone-c  ap-northeast-2c
+""", ("net", "zone-a", "zone-c"), hosts, (Port("edge", both(0, 2), by_way_of([1, 2], router)),), backends, "edge", services)
+
+
 SCENARIOS: dict[str, Callable[[], Network]] = {"one_arm": one_arm, "two_arms": two_arms, "tunnels": tunnels,
-                                               "routed": routed}
+                                               "routed": routed, "two_zones": two_zones}

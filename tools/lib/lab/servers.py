@@ -31,7 +31,11 @@ http {{
     server {{
         listen 80 reuseport backlog=4096;
         listen [::]:80 reuseport backlog=4096;
-        location = / {{ default_type text/plain; return 200 "{name}\\n"; }}
+        location = / {{
+            default_type text/plain;
+            if (-f {directory}/broken) {{ return 500; }}
+            return 200 "{name}\\n";
+        }}
         location = /100m {{ alias {files}/100m; }}
         # Slow on purpose: a flow that lives through a reload.
         location = /slow {{ alias {files}/100m; limit_rate {slow_rate}; }}
@@ -60,16 +64,26 @@ class WebServer:
         self.directory.mkdir(parents=True)
         config = self.directory / "nginx.conf"
         config.write_text(CONFIG.format(directory=self.directory, name=host, files=files, slow_rate=slow_rate))
-        self.process: subprocess.Popen[bytes] = start(
-            in_namespace(lab.namespace(host), ["nginx", "-e", str(self.directory / "error.log"), "-p",
-                                               str(self.directory), "-c", str(config)]),
-            str(self.directory / "output.log"))
+        self.command = in_namespace(lab.namespace(host), ["nginx", "-e", str(self.directory / "error.log"), "-p",
+                                                          str(self.directory), "-c", str(config)])
         self._access_log = self.directory / "access.log"
         self._offset = 0
         self._requests = 0
+        self.start()
+
+    def start(self) -> None:
+        """Also after stop()."""
+        self.process: subprocess.Popen[bytes] = start(self.command, str(self.directory / "output.log"))
         if not wait_until(self._listens, 10):
             end(self.process)
-            raise RuntimeError(f"nginx on {host} does not start: {(self.directory / 'error.log').read_text()}")
+            raise RuntimeError(f"nginx on {self.host} does not start: {(self.directory / 'error.log').read_text()}")
+
+    def break_root(self, broken: bool) -> None:
+        """While it is broken, / is answered with 500."""
+        if broken:
+            (self.directory / "broken").touch()
+        else:
+            (self.directory / "broken").unlink()
 
     def _listens(self) -> bool:
         """Port 80 (hexadecimal 0050) is in state LISTEN (0A) in the server's namespace."""

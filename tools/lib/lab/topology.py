@@ -19,6 +19,7 @@ PREFIX = "weir-"
 TUNNEL_MSS = 1360  # 1500 less IPv6, UDP and GUE outside, IPv6 and TCP with options inside
 
 END_HOST = {"net.ipv6.conf.all.accept_dad": 0, "net.ipv6.conf.default.accept_dad": 0,  # addresses work at once
+            "net.ipv6.conf.all.keep_addr_on_down": 1, "net.ipv6.conf.default.keep_addr_on_down": 1,
             "net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.default.rp_filter": 0,
             "net.ipv4.tcp_tw_reuse": 1, "net.ipv4.ip_local_port_range": "1024 65535"}
 ROUTER = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1,
@@ -111,6 +112,11 @@ class Lab:
         for address in leg.addresses:
             self.ip(host, "address", "add", address, "dev", leg.device)
 
+    def restore_routes(self, host: str) -> None:
+        """A device that goes down takes them along."""
+        for route in self.network.host(host).routes:
+            self.ip(host, route.family, "route", "replace", *route.arguments())
+
     def _set_sysctls(self, host: str, values: dict[str, int] | dict[str, int | str]) -> None:
         self.execute(host, "sysctl", "-qw", *(f"{key}={value}" for key, value in values.items()))
 
@@ -129,8 +135,7 @@ class Lab:
             self.add_leg(host.name, leg)
         for vip in host.vips:
             self.ip(host.name, "address", "add", vip, "dev", "lo")
-        for route in host.routes:
-            self.ip(host.name, route.family, "route", "add", *route.arguments())
+        self.restore_routes(host.name)
         if host.is_tunnel_end:
             rule = f"tcp flags syn tcp option maxseg size set {TUNNEL_MSS}"
             self.execute(host.name, "nft", "-f", "-", stdin="table inet lab {\n chain fits_tunnel {\n type filter hook "

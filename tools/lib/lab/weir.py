@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from string import Template
+from typing import Any
 
-from lab.built import weir_binary
+from lab.built import weir_binary, weirctl_binary
 from lab.network import Network
 from lab.shell import end, in_namespace, start, wait_until
 from lab.topology import Lab
@@ -55,22 +57,24 @@ def pool_entries(network: Network, without: Collection[str]) -> Iterator[str]:
         yield f'name = "{service.pool}"; deregistration_delay = "300s"; backends = (\n{backends}\n    );'
 
 
-def service_entries(network: Network) -> Iterator[str]:
+def service_entries(network: Network, pool: str | None = None) -> Iterator[str]:
     """Each VIP takes HTTP, and datagrams by which a test sees where a packet goes at this moment."""
     for one in network.services:
         for name, protocol, port in ((one.name, "tcp", 80), (f"{one.name}-probe", "udp", PROBE_PORT)):
             yield (f'name = "{name}"; vip = "{one.vip}"; protocol = "{protocol}"; port = {port}; '
-                   f'forwarding = "{one.kind}"; pool = "{one.pool}";')
+                   f'forwarding = "{one.kind}"; pool = "{pool or one.pool}";')
 
 
 def config_text(network: Network, without: Collection[str] = (), idle: str = "sleep",
-                static_neighbors: bool = False) -> str:
-    """The configuration of a scenario; `without` names backends that are not in the pools."""
+                static_neighbors: bool = False, pool: str | None = None, zone: str = "") -> str:
+    """The configuration of a scenario; `without` names backends that are not in the pools. `pool`: the entry of the one
+    pool, "web", that all services then have."""
     template = Template((Path(__file__).parent / "weir.cfg.in").read_text())
     return template.substitute(
         scenario=network.name, idle=idle, ports=listed(port_entries(network)), routes=listed(route_entries(network)),
-        neighbors=listed(neighbor_entries(network) if static_neighbors else ()), pools=listed(pool_entries(network, without)),
-        services=listed(service_entries(network)))
+        neighbors=listed(neighbor_entries(network) if static_neighbors else ()), zone=f'zone = "{zone}";' if zone else "",
+        pools=listed(pool_entries(network, without) if pool is None else (pool,)),
+        services=listed(service_entries(network, "web" if pool is not None else None)))
 
 
 class Metrics:
@@ -112,8 +116,16 @@ class Weir:
         self.lab = lab
         self.config_file = directory / "weir.cfg"
         self.log_file = directory / "weir.log"
-        self.config_file.write_text(config if config is not None else config_text(lab.network))
+        self.socket = directory / "control.sock"
+        self.state_directory = directory / "state"
+        self.config_file.write_text(self.controlled(config if config is not None else config_text(lab.network)))
         self.process: subprocess.Popen[bytes] | None = None
+
+    def controlled(self, config: str) -> str:
+        """The configuration with a control socket and a state directory of this weir's own."""
+        if re.search(r"^control\b", config, re.MULTILINE):
+            return config
+        return (f'{config}control = {{ socket = "{self.socket}"; state_directory = "{self.state_directory}"; }};\n')
 
     def __enter__(self) -> "Weir":
         self.log_file.touch()
@@ -152,6 +164,22 @@ class Weir:
             return metrics
         raise RuntimeError(f"weir's metrics do not answer; its log:\n{self.log()}")
 
+    def ctl(self, *arguments: str, given: str | None = None, seconds: float = 30) -> subprocess.CompletedProcess[str]:
+        """weirctl: exit code, what it printed, what it complained of."""
+        return subprocess.run([weirctl_binary(), "--socket", str(self.socket), *arguments], input=given,
+                              capture_output=True, text=True, timeout=seconds, check=False)
+
+    def asked(self, *arguments: str) -> Any:
+        """What weirctl --json says; it must succeed."""
+        done = self.ctl("--json", *arguments)
+        if done.returncode != 0:
+            raise RuntimeError(f"weirctl {' '.join(arguments)}: exit code {done.returncode}: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def backends(self, pool: str = "web") -> dict[str, dict[str, Any]]:
+        """`show backends` of one pool, by name; a name that drains at an old address too shows its new one."""
+        return {row["name"]: row for row in reversed(self.asked("show", "backends")) if row["pool"] == pool}
+
     def knows_its_neighbors(self) -> bool:
         """The kernel has told weir the MAC of every next hop."""
         now = self.metrics()
@@ -168,7 +196,7 @@ class Weir:
         assert self.process
         before = self.reloads()
         fresh = self.config_file.with_suffix(".new")
-        fresh.write_text(config)
+        fresh.write_text(self.controlled(config))
         fresh.replace(self.config_file)
         self.process.send_signal(signal.SIGHUP)
         if not wait_until(lambda: self.ended() or self.reloads() != before, seconds, step=0.02) or self.ended():

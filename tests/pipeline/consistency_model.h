@@ -1,0 +1,185 @@
+// What weir promises of flows while backends come, go, drain and die: DESIGN.md sections 3, 7 and 9 as a
+// model, which the gate (consistency_gate_test.cc) judges every packet by. Shares no code with weir.
+//
+// A backend is named by its number: pool times 64, and its place there. A place has one name and one address;
+// the places k and k + 32 share the name, so that a machine can be replaced under its name.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace weir::test::consistency {
+
+inline constexpr unsigned kPools = 5, kPlaces = 64, kNames = 32, kBackends = kPools * kPlaces;
+constexpr unsigned pool_of(unsigned backend) { return backend / kPlaces; }
+
+using Milliseconds = std::chrono::milliseconds;
+
+// What a pool's settings say.
+struct Rules {
+    enum class OfDead { rehash, keep, reset } of_dead = OfDead::rehash;
+    enum class Below { fail_open, drop, withdraw } below = Below::fail_open;
+    unsigned healthy_threshold = 1, unhealthy_threshold = 1;
+    unsigned least_count = 1, least_percentage = 0;
+    Milliseconds drain{300'000};
+    bool cuts_at_the_end = false;  // of a drain
+    Milliseconds keeps_for{0};     // flows of a dead one, with `keep`; 0: for ever
+};
+
+struct Backend {
+    bool registered = false;
+    bool drained = false;  // by the operator
+    bool removed_now = false;
+    unsigned weight = 1;
+    enum class Verdict { none, healthy, unhealthy } verdict = Verdict::none;
+    unsigned in_a_row = 0;  // results of the kind that the last one was
+    bool last_success = false;
+    Milliseconds leaves_since{0}, dead_since{0};
+};
+
+// What a packet of a known flow may meet.
+enum class Known : std::uint8_t {
+    stays,   // at its backend
+    ends,    // TCP: by a RST to either side; UDP: moves
+    moves,   // anywhere where new flows may go, but not to its backend
+    either,  // any of these: nobody has promised anything
+};
+struct Stand {
+    bool takes_new = false;
+    Known known = Known::moves;
+    // The newest version of the world in which flows of it could be forgotten.
+    std::uint64_t tcp_lost = 0, udp_lost = 0;
+};
+using Stands = std::array<Stand, kBackends>;
+
+class Model {
+  public:
+    explicit Model(const std::array<Rules, kPools>& rules) : rules_(rules) {}
+    [[nodiscard]] Backend& operator[](unsigned backend) { return backends_[backend]; }
+    [[nodiscard]] const Rules& rules(unsigned pool) const { return rules_[pool]; }
+
+    // One that is not `known` any more starts without a verdict.
+    void add(unsigned backend, bool known) {
+        Backend& one = backends_[backend];
+        if (!known) one = Backend{};
+        one.registered = true;
+        one.drained = one.removed_now = false;
+        one.weight = 1;
+    }
+    void remove(unsigned backend, Milliseconds now, bool at_once = false) {
+        Backend& one = backends_[backend];
+        // A drain that is over stays over.
+        const bool is_over = one.drained && now >= one.leaves_since + rules_[pool_of(backend)].drain;
+        if (!is_over) one.leaves_since = now;
+        one.registered = false;
+        one.removed_now = at_once;
+    }
+    void drain(unsigned backend, Milliseconds now) {
+        backends_[backend].drained = true;
+        backends_[backend].leaves_since = now;
+    }
+    void enable(unsigned backend) { backends_[backend].drained = false; }
+    // A probe's result: the first success makes healthy, as many of a kind in a row as the thresholds say
+    // change a verdict.
+    void result(unsigned backend, bool success, Milliseconds now) {
+        using enum Backend::Verdict;
+        Backend& one = backends_[backend];
+        const Rules& rules = rules_[pool_of(backend)];
+        one.in_a_row = success == one.last_success ? one.in_a_row + 1 : 1;
+        one.last_success = success;
+        if (success) {
+            if (one.verdict == none || one.in_a_row >= rules.healthy_threshold) one.verdict = healthy;
+        } else if (one.in_a_row >= rules.unhealthy_threshold) {
+            if (one.verdict != unhealthy) one.dead_since = now;
+            one.verdict = unhealthy;
+        }
+    }
+
+    [[nodiscard]] bool fails_open(unsigned pool) const {
+        return is_below(pool) && rules_[pool].below == Rules::Below::fail_open;
+    }
+    [[nodiscard]] bool is_below(unsigned pool) const {
+        unsigned counted = 0, healthy = 0;
+        for (unsigned b = pool * kPlaces; b < (pool + 1) * kPlaces; ++b) {
+            const Backend& one = backends_[b];
+            if (!one.registered || one.drained || one.weight == 0) continue;
+            ++counted;
+            healthy += one.verdict == Backend::Verdict::healthy ? 1 : 0;
+        }
+        const Rules& rules = rules_[pool];
+        return counted != 0 &&
+               (healthy < rules.least_count || healthy * 100 < rules.least_percentage * counted);
+    }
+
+    // The world as it is now, put in force as `version`, after `before`.
+    [[nodiscard]] Stands stands(const Stands& before, std::uint64_t version, Milliseconds now) const {
+        Stands all;
+        for (unsigned pool = 0; pool < kPools; ++pool) {
+            const bool below = is_below(pool);
+            for (unsigned b = pool * kPlaces; b < (pool + 1) * kPlaces; ++b) {
+                Stand& one = all[b];
+                one = before[b];
+                one.takes_new = takes_new(backends_[b], rules_[pool], below);
+                one.known = known(backends_[b], rules_[pool], fails_open(pool), now);
+                if (one.known == Known::moves || one.known == Known::either) one.tcp_lost = version;
+                if (one.known != Known::stays) one.udp_lost = version;
+            }
+        }
+        return all;
+    }
+
+  private:
+    static bool takes_new(const Backend& one, const Rules& rules, bool below) {
+        if (!one.registered || one.drained || one.weight == 0) return false;
+        if (below && rules.below == Rules::Below::drop) return false;
+        if (below && rules.below == Rules::Below::fail_open) return true;
+        return one.verdict == Backend::Verdict::healthy;
+    }
+    static Known known(const Backend& one, const Rules& rules, bool fails_open, Milliseconds now) {
+        const bool leaves = !one.registered || one.drained;
+        if (one.removed_now) return Known::moves;
+        if (leaves && rules.cuts_at_the_end && now >= one.leaves_since + rules.drain) return Known::ends;
+        if (one.verdict != Backend::Verdict::unhealthy) return Known::stays;
+        if (fails_open) return leaves || one.weight == 0 ? Known::either : Known::stays;
+        switch (rules.of_dead) {
+            case Rules::OfDead::rehash:
+                return Known::moves;
+            case Rules::OfDead::reset:
+                return Known::ends;
+            case Rules::OfDead::keep:
+                break;
+        }
+        const bool over = rules.keeps_for.count() != 0 && now >= one.dead_since + rules.keeps_for;
+        return over ? Known::ends : Known::stays;
+    }
+
+    std::array<Rules, kPools> rules_;
+    std::array<Backend, kBackends> backends_;
+};
+
+// What was in force with each generation that a worker may still use.
+class Versions {
+  public:
+    void note(const Model& model, std::uint64_t generation, Milliseconds now) {
+        static constexpr Stands kNothing{};
+        const Stands& before = all_.empty() ? kNothing : *all_.rbegin()->second;
+        all_[generation] = std::make_unique<Stands>(model.stands(before, generation, now));
+    }
+    [[nodiscard]] const Stands& at(std::uint64_t generation) const {
+        return *std::prev(all_.upper_bound(generation))->second;
+    }
+    [[nodiscard]] const Stands& newest() const { return *all_.rbegin()->second; }
+    void forget_before(std::uint64_t generation) {
+        all_.erase(all_.begin(), std::prev(all_.upper_bound(generation)));
+    }
+    [[nodiscard]] std::size_t size() const { return all_.size(); }
+
+  private:
+    std::map<std::uint64_t, std::unique_ptr<Stands>> all_;
+};
+
+}  // namespace weir::test::consistency

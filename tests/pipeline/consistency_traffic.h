@@ -1,0 +1,154 @@
+// The traffic of the consistency gate: services of every mode, both families and protocols; flows that name
+// themselves in their 5-tuple; and what a frame that came out says of its flow and its backend.
+#pragma once
+
+#include <cstring>
+
+#include "tests/pipeline/consistency_model.h"
+#include "tests/support/monitored_world.h"
+
+namespace weir::test::consistency {
+
+// By pool: dsr, ipip over IPv4, ipip over IPv6, gue over IPv4, gue over IPv6.
+inline constexpr std::array<ForwardingMode, kPools> kModeOf = {ForwardingMode::dsr, ForwardingMode::ipip,
+                                                               ForwardingMode::ipip, ForwardingMode::gue,
+                                                               ForwardingMode::gue};
+inline constexpr std::array<bool, kPools> kOuterV6 = {false, false, true, false, true};
+
+inline IpAddress address_of(unsigned backend) {
+    const unsigned pool = pool_of(backend), place = backend % kPlaces;
+    if (!kOuterV6[pool])
+        return IpAddress(Ipv4Address{Be32(0x0a01'1400u + (pool << 8) + place + 1)});  // 10.1.20.1
+    Ipv6Address address = ip("fd00:1::").v6();
+    address.bytes[14] = static_cast<std::uint8_t>(0x20 + pool);
+    address.bytes[15] = static_cast<std::uint8_t>(place + 1);
+    return IpAddress(address);
+}
+// Of the pool with dsr, whose packets name their backend by it alone.
+inline MacAddress mac_of(unsigned backend) {
+    return {{0x02, 0xdd, 0, 0, 0x01, static_cast<std::uint8_t>(backend % kPlaces)}};
+}
+inline std::string pool_name(unsigned pool) { return "pool" + std::to_string(pool); }
+inline std::string backend_name(unsigned backend) { return "b" + std::to_string(backend % kNames); }
+
+inline PoolConfig pool_config(unsigned pool, const Rules& rules) {
+    PoolConfig made;
+    made.name = pool_name(pool);
+    made.table_size = 1021;
+    HealthCheckConfig& check = made.health_check.emplace();
+    check.healthy_threshold = rules.healthy_threshold;
+    check.unhealthy_threshold = rules.unhealthy_threshold;
+    made.deregistration_delay = rules.drain;
+    made.connection_termination = rules.cuts_at_the_end;
+    made.unhealthy_flows = static_cast<UnhealthyFlows>(rules.of_dead);
+    made.unhealthy_draining = rules.keeps_for;
+    made.minimum_healthy.count = rules.least_count;
+    made.minimum_healthy.percentage = rules.least_percentage;
+    made.minimum_healthy.action = static_cast<BelowMinimum>(rules.below);
+    return made;
+}
+
+// Everything but the pools' backends.
+inline Config base_config(const Model& model) {
+    Config made = edge_config();
+    for (unsigned place = 0; place < kPlaces; ++place) {
+        NeighborConfig entry;
+        entry.address = address_of(place);
+        entry.mac = mac_of(place);
+        entry.port = "edge";
+        made.neighbors.push_back(entry);
+    }
+    for (unsigned pool = 0; pool < kPools; ++pool) {
+        made.pools.push_back(pool_config(pool, model.rules(pool)));
+        for (const bool v6 : {false, true}) {
+            const std::string vip = (v6 ? "2001:db8:100::" : "203.0.113.") + std::to_string(pool + 1);
+            made.services.push_back(service("s" + std::to_string(pool) + (v6 ? "v6" : "v4"), vip,
+                                            pool_name(pool), kModeOf[pool]));
+            made.services.back().udp = true;
+        }
+    }
+    made.timeouts = {Duration(40'000), Duration(40'000), Duration(10'000), Duration(40'000)};
+    return made;
+}
+
+// Found without parsing text: once for each packet.
+inline const IpAddress& vip_of(unsigned pool, bool v6) {
+    static const std::vector<IpAddress> all = [] {
+        std::vector<IpAddress> made;
+        for (unsigned n = 0; n < 2 * kPools; ++n) made.push_back(mode_vip(n / 2 + 1, n % 2 != 0));
+        return made;
+    }();
+    return all[2 * pool + (v6 ? 1 : 0)];
+}
+
+// One that lives in a slot: the slot is its source port, how many lived there before its source address.
+struct Flow {
+    static constexpr unsigned kFirstPort = 1000;
+    static constexpr unsigned kNone = ~0u;
+
+    std::uint32_t slot = 0, before = 0;
+    unsigned home = kNone;   // the backend it was given
+    std::uint64_t seen = 0;  // the version in force when it sent last
+    bool begun = false;
+
+    [[nodiscard]] unsigned kind() const { return (slot + before * 7) % 20; }
+    [[nodiscard]] unsigned pool() const { return kind() % kPools; }
+    [[nodiscard]] bool is_v6() const { return kind() / kPools % 2 != 0; }
+    [[nodiscard]] bool is_udp() const { return kind() / kPools / 2 != 0; }
+    [[nodiscard]] Tuple tuple() const {
+        return client_flow(before << 16 | (slot + kFirstPort), vip_of(pool(), is_v6()));
+    }
+    [[nodiscard]] Bytes next_frame(bool last) const {
+        if (is_udp()) return udp_frame(tuple(), 8);
+        return tcp_frame(tuple(), !begun ? kSyn : last ? kFin | kAck : kAck, begun ? 8 : 0);
+    }
+    void start_over() { *this = {.slot = slot, .before = (before + 1) & 0xffff}; }
+};
+
+// What came out for one flow.
+struct Outcome {
+    unsigned frames = 0;
+    unsigned backend = Flow::kNone;  // where a packet went
+    bool reset_to_backend = false, reset_to_client = false;
+};
+
+// The inner packet's flow, by slot.
+inline std::uint32_t slot_in(std::span<const std::uint8_t> ip, bool of_source) {
+    const bool v4 = ip[0] >> 4 == 4;
+    const std::size_t l4 = v4 ? 20 : 40;
+    return word_at(ip, l4 + (of_source ? 0 : 2)) - Flow::kFirstPort;
+}
+inline bool is_tcp_reset(std::span<const std::uint8_t> ip) {
+    const bool v4 = ip[0] >> 4 == 4;
+    return ip[v4 ? 9 : 6] == 6 && (ip[(v4 ? 20 : 40) + 13] & kRst) != 0;
+}
+
+// Notes a frame that came out in `outcomes` (by slot).
+inline void note_frame(std::span<const std::uint8_t> frame, std::vector<Outcome>& outcomes) {
+    const Link link;  // the client's router
+    std::span<const std::uint8_t> ip = frame.subspan(14);
+    if (std::ranges::equal(frame.first(6), link.from.bytes)) {
+        Outcome& of = outcomes[slot_in(ip, false)];
+        ++of.frames;
+        of.reset_to_client = is_tcp_reset(ip);
+        return;
+    }
+    const bool outer_v4 = ip[0] >> 4 == 4;
+    const std::uint8_t protocol = ip[outer_v4 ? 9 : 6];
+    const std::size_t header = outer_v4 ? 20 : 40;
+    unsigned backend = 0;
+    const bool is_gue = protocol == 17 && word_at(ip, header + 2) == 6080;
+    if (protocol == 4 || protocol == 41 || is_gue) {
+        const unsigned pool = outer_v4 ? ip[18] - 20u : ip[38] - 0x20u;
+        backend = pool * kPlaces + (outer_v4 ? ip[19] : ip[39]) - 1;
+        ip = ip.subspan(header + (is_gue ? 12 : 0));
+    } else {
+        backend = frame[5];
+    }
+    Outcome& of = outcomes[slot_in(ip, true)];
+    ++of.frames;
+    of.backend = backend;
+    of.reset_to_backend = is_tcp_reset(ip);
+}
+
+}  // namespace weir::test::consistency

@@ -56,6 +56,7 @@ RunningWeir::RunningWeir(std::string file, std::unique_ptr<Appliance> appliance,
                          std::unique_ptr<HealthMonitor> monitor, StartConfig start, Notify notify)
     : notify_(std::move(notify)),
       appliance_(std::move(appliance)),
+      prober_(loop_, prober_options()),
       monitor_(std::move(monitor)),
       queue_(queue_parts(std::move(start)), std::move(file)) {
     ports_.resize(appliance_->ports().size());
@@ -151,6 +152,24 @@ void RunningWeir::follow_health() {
     presence_->hide(monitor_->withdrawn_vips(*appliance_->world().config()));
 }
 
+// The kernel knows of a neighbour that is gone long before a probe's socket hears of it.
+ProberOptions RunningWeir::prober_options() {
+    return {.most_in_flight = 0, .explain_silence = [this](const IpAddress& backend) -> std::string {
+                const KernelView* kernel = appliance_->kernel();
+                if (kernel == nullptr) return "";
+                const KernelNeighbor* neighbor = kernel->ways().find(backend).neighbor;
+                return neighbor != nullptr && neighbor->failed ? "no ARP or ND answer: host down?" : "";
+            }};
+}
+
+// What it could not send for want of something of weir's own is nobody's fault but weir's.
+void RunningWeir::look_at_prober() {
+    const ProberStatistics statistics = prober_.statistics();
+    const bool lacks = statistics.unsent != std::exchange(unsent_probes_, statistics.unsent);
+    if (lacks) notify_(Severity::warning, fmt::format("probes cannot be sent: {}", statistics.unsent_why));
+    monitor_->set_can_probe(!lacks);
+}
+
 void RunningWeir::save_health() {
     saved_at_ = std::chrono::steady_clock::now();
     const auto stored =
@@ -195,6 +214,7 @@ void RunningWeir::read_statistics() {
     for (std::size_t i = 0; i < ports_.size(); ++i) tell_of_port(i);
     if (follower_) follower_->each_second();
     if (control_) control_->each_second();
+    look_at_prober();
     publish_metrics();
     if (std::chrono::steady_clock::now() - saved_at_ >= kSavePeriod) save_health();
 }

@@ -53,6 +53,8 @@ class RunningWeir {
     void watch_health();
     void follow_health();
     void save_health();
+    void look_at_prober();
+    [[nodiscard]] ProberOptions prober_options();
     void read_statistics();
     void read_ports();
     void publish_metrics();
@@ -60,10 +62,11 @@ class RunningWeir {
     Notify notify_;
     std::unique_ptr<Appliance> appliance_;
     ControlLoop loop_;
-    Prober prober_{loop_};
+    Prober prober_;
     ProberSource probes_{prober_};
     std::unique_ptr<HealthMonitor> monitor_;
     std::uint64_t followed_health_ = 0;  // version of the monitor
+    std::uint64_t unsent_probes_ = 0;    // as of the last second
     bool flush_is_due_ = false;
     bool cannot_save_ = false;  // and has said so
     std::optional<KernelFollower> follower_;

@@ -86,6 +86,8 @@ class HealthMonitor {
     void on_news(std::function<void()> call) { on_news_ = std::move(call); }
     // VIPs whose every service has a pool that wants it withdrawn.
     [[nodiscard]] std::set<IpAddress> withdrawn_vips(const Config& config) const;
+    // Whether weir has what it takes to probe (descriptors, memory): who has no verdict is shown by it.
+    void set_can_probe(bool can);
     // Whatever time brings. Call it every few milliseconds; it looks at what is due only.
     void tick(World& world);
 
@@ -140,6 +142,7 @@ class HealthMonitor {
 
     HealthMonitorOptions options_;
     std::function<void()> on_news_;
+    bool can_probe_ = true;
     ProbeSource* probes_ = nullptr;
     std::map<std::string, std::unique_ptr<Pool>, std::less<>> pools_;
     std::map<BackendId, std::pair<Pool*, std::unique_ptr<Member>>> members_;

@@ -29,6 +29,7 @@ BackendFacts HealthMonitor::facts_of(const Pool& pool, const Member& member) con
     facts.leaving = member.leaving;
     facts.pool_is_used = pool.is_used();
     facts.has_check = pool.config.health_check.has_value();
+    facts.can_be_probed = can_probe_;
     facts.in_every_worker = member.generation == 0;
     facts.keeps_flows = member.keeps_until.has_value();
     facts.health = member.effective();
@@ -128,6 +129,11 @@ void HealthMonitor::show_pool(Pool& pool, const PoolTraffic& traffic, std::size_
                               "get traffic",
                               name)
                 : fmt::format("pool {}: the backends of weir's own zone get its traffic again", name));
+}
+
+void HealthMonitor::set_can_probe(bool can) {
+    if (std::exchange(can_probe_, can) == can) return;
+    for (const auto& [id, entry] : members_) refresh(*entry.first, *entry.second);
 }
 
 bool HealthMonitor::flush(World& world) {

@@ -148,6 +148,16 @@ TEST_F(HealthMonitorTest, SignsOfTroubleBringAProbeForwardAndDoNothingElse) {
     }
 }
 
+TEST_F(HealthMonitorTest, WhoCannotBeProbedForWantOfWeirsOwnMeansIsUnavailable) {
+    start(checked_config());
+    probes.answer("10.1.1.11", ProbeOutcome::success, "HTTP 200");
+    monitor.set_can_probe(false);
+    EXPECT_EQ(state_of("w1"), "healthy ") << "it has a verdict";
+    EXPECT_EQ(state_of("w2"), "unavailable Elb.InternalError");
+    monitor.set_can_probe(true);
+    EXPECT_EQ(state_of("w2"), "initial Elb.InitialHealthChecking");
+}
+
 TEST_F(HealthMonitorTest, ManyResultsAreOnePublication) {
     start(checked_config());
     const std::uint64_t before = world.generation();

@@ -88,6 +88,14 @@ void check_members(CheckContext& check, const PoolConfig& pool) {
     }
 }
 
+// What this version reads and has not built.
+void refuse_unbuilt_probes(CheckContext& check, const PoolConfig& pool) {
+    if (pool.health_check && pool.health_check->via == ProbePath::vip)
+        check.error(*pool.health_check, "via",
+                    fmt::format("{}: health_check: via = \"vip\" is not built yet; allowed: \"direct\"",
+                                name_of(pool)));
+}
+
 // Whether what is said of health and zones can mean anything.
 void check_lifecycle(CheckContext& check, const PoolConfig& pool) {
     const MinimumHealthyConfig& minimum = pool.minimum_healthy;
@@ -138,6 +146,7 @@ void check_pools(CheckContext& check) {
         check.unique_names(pool.backends, "backend", name_of(pool) + ": ");
         for (const BackendConfig& backend : pool.backends) check_backend(check, pool, backend);
         refuse_unbuilt(check, pool, name_of(pool));
+        refuse_unbuilt_probes(check, pool);
         check_table_size(check, pool);
         check_members(check, pool);
         if (!used.contains(pool.name))

@@ -138,6 +138,10 @@ const std::vector<BadLine> kBadLines = {
      5,
      in_check("protocol = \"icmp\"; via = \"vip\";"),
      {"via = \"vip\" means nothing"}},
+    {"check_via_vip",
+     5,
+     in_check("protocol = \"tcp\"; via = \"vip\";"),
+     {"via = \"vip\" is not built yet", "\"direct\""}},
     {"check_host", 5, in_check("protocol = \"http\"; host = \"a b\";"), {"host is \"a b\"", "a host name"}},
     // backends
     {"backend_without_address", 5, in_backend(""), {"backend \"a\"", "address is missing"}},

@@ -9,7 +9,7 @@ TEST(ReadConfig, HealthAndLifecycle) {
     const auto result =
         read_lines(5,
                    "pools = ( { name = \"web\"; backends = ( { name = \"a\"; address = \"10.1.0.11\"; } ); "
-                   "health_check = { protocol = \"https\"; via = \"vip\"; path = \"/h\"; host = "
+                   "health_check = { protocol = \"https\"; via = \"direct\"; path = \"/h\"; host = "
                    "\"www.example.com\"; method "
                    "= \"HEAD\"; matcher = \"200,301\"; verify = true; ca_file = \"ca.pem\"; interval = "
                    "\"1s\"; timeout = "
@@ -22,7 +22,7 @@ TEST(ReadConfig, HealthAndLifecycle) {
     ASSERT_TRUE(pool.health_check) << all_text(result.diagnostics);
     const HealthCheckConfig& check = *pool.health_check;
     EXPECT_EQ(check.protocol, ProbeProtocol::https);
-    EXPECT_EQ(check.via, ProbePath::vip);
+    EXPECT_EQ(check.via, ProbePath::direct);
     EXPECT_EQ(check.method + " " + check.host + check.path + " " + check.matcher,
               "HEAD www.example.com/h 200,301");
     EXPECT_TRUE(check.verify && check.passive);

@@ -58,8 +58,8 @@ class Gate {
         if (shuffled) std::ranges::shuffle(made.services, random);
         return made;
     }
-    void apply(bool shuffled = false) {
-        maglevs += world.apply(config(shuffled)).work.maglevs;
+    void apply(bool shuffled = false, std::span<const BackendKey> cut = {}) {
+        world.apply(config(shuffled), cut);
         note();
     }
     // One result; in force with the next flush(). False: nobody probes the backend.
@@ -113,7 +113,6 @@ class Gate {
     MonitoredWorld world;
     Findings findings;
     std::string first_wrong;  // what was found first, in words
-    std::uint64_t maglevs = 0;
     std::function<unsigned(const Flow&)> steer = [](const Flow& flow) {
         return flow.slot / 20 + flow.before;
     };

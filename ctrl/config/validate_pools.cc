@@ -90,7 +90,9 @@ void check_members(CheckContext& check, const PoolConfig& pool) {
 
 // What this version reads and has not built.
 void refuse_unbuilt_probes(CheckContext& check, const PoolConfig& pool) {
-    if (pool.health_check && pool.health_check->via == ProbePath::vip)
+    // icmp: read_health_check.cc has said already that it means nothing.
+    if (pool.health_check && pool.health_check->via == ProbePath::vip &&
+        pool.health_check->protocol != ProbeProtocol::icmp)
         check.error(*pool.health_check, "via",
                     fmt::format("{}: health_check: via = \"vip\" is not built yet; allowed: \"direct\"",
                                 name_of(pool)));

@@ -97,7 +97,7 @@ REPLACED: list[tuple[str, str, str]] = [
 # Right in themselves, but they need a restart: refused by name.
 NEED_RESTART: list[tuple[str, str, str]] = [
     ("dataplane", "flows_per_worker = 65536;", "flows_per_worker = 131072;"),
-    ("sticky clients", "flows_per_worker = 65536;", "flows_per_worker = 65536; sticky_clients_per_worker = 1024;"),
+    ("sticky_clients_per_worker", "flows_per_worker = 65536;", "flows_per_worker = 65536; sticky_clients_per_worker = 1024;"),
     ("device", "net_af_packet0,iface=edge", "net_af_packet1,iface=edge"),
     ("host_interface", "mtu = 1500;", 'mtu = 1500; host_interface = "other0";'),
     ("metrics", "127.0.0.1:9101", "127.0.0.1:9102"),

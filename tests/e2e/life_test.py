@@ -100,7 +100,7 @@ def test_signals_while_it_starts_wait(lab: Lab, tmp_path: Path, number: signal.S
             process.send_signal(number)
             assert wait_until(lambda: "is running" in log.read_text(), 10), log.read_text()
             if number == signal.SIGHUP:
-                assert wait_until(lambda: "generation 2" in log.read_text(), 5), log.read_text()
+                assert wait_until(lambda: " compiled in " in log.read_text(), 5), log.read_text()
                 process.terminate()
             assert process.wait(15) == 0, log.read_text()
         finally:

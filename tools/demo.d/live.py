@@ -97,6 +97,7 @@ def show_host(lab: Lab, verdicts: Verdicts) -> None:
             assert service.stdin
             service.stdin.write(b"SSH-2.0-weir\n")
             service.stdin.close()
+            wait_until(lambda: ":2222 " in lab.execute("weir", "ss", "-Hltn"), 5)
             heard = lab.execute("client", "nc", "-N", "-w", "3", own[0], "2222", check=False, stdin="").strip()
         finally:
             end(service)

@@ -29,7 +29,7 @@ from picture import Verdicts, accounts, bold, count, drops, heading, red  # noqa
 URL = f"http://{VIP4}/"
 FIRST, SECOND = "TestWeb01", "TestWeb02"
 POOL = """name = "web";
-          health_check = {{ protocol = "http"; path = "/"; matcher = "200"; interval = "1s"; timeout = "500ms";
+          health_check = {{ protocol = "http"; path = "/"; matcher = "200"; interval = "1s"; timeout = "1s";
                            healthy_threshold = 3; unhealthy_threshold = 2; }};
           deregistration_delay = "300s"; {extra}
           backends = ();"""
@@ -43,7 +43,8 @@ class Story:
     # --- what the operator sees
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        return self.weir.backends("web")
+        """Those that have left of late, too."""
+        return {row["name"]: row for row in reversed(self.weir.asked("show", "backends"))}
 
     def show(self) -> None:
         """The targets' page."""

@@ -83,7 +83,8 @@ void HealthMonitor::follow_pool(World& world, const PoolConfig& config, const Us
     const std::set<BackendId> before = pool.members;
     std::set<BackendId> present;
     for (const IdRegistry::Backend& known : world.ids().find_pool(config.name)->backends) {
-        if (known.phase == IdPhase::gone) continue;
+        // A drain that has ended, or was cut short, ends with the snapshot to come.
+        if (known.phase == IdPhase::gone || (known.phase == IdPhase::draining && known.drained)) continue;
         present.insert(known.id);
         const auto found = configured.find({known.name, known.address});
         const bool serves = known.phase == IdPhase::serving && found != configured.end();

@@ -330,6 +330,8 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
     for (std::size_t mode = 0; mode < kForwardingModes; ++mode)
         if (world_.modes.test(mode)) snapshot->backends[mode] = BackendView(world_.chunks[mode]);
     snapshot->pools = world_.tables;
+    snapshot->has_sticky_pools = std::ranges::any_of(
+        world_.tables, [](const auto& table) { return table != nullptr && table->sticky.is_on(); });
     snapshot->checksum = world_.checksum;
     snapshot->service_records = world_.service_records;
     for (std::size_t i = 0; i < config_.ports.size(); ++i) {

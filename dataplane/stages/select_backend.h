@@ -230,9 +230,10 @@ inline void count_sign(BackendCounters& counters, FlowState before, FlowEvent ev
 // True: the packet waits to be handed over to its client's owner, or has ended its flow (`stale`).
 inline bool asks_owner(Burst& burst, std::uint32_t i, const SelectionContext& context,
                        FlowRef stale) noexcept {
-    const PoolTable& pool = *context.world.service_records[index(burst.service[i])].table;
-    if (!pool.sticky.is_on() || burst.pinned.has(i)) [[likely]]
+    if (!context.world.has_sticky_pools) [[likely]]
         return false;
+    const PoolTable& pool = *context.world.service_records[index(burst.service[i])].table;
+    if (!pool.sticky.is_on() || burst.pinned.has(i)) return false;
     if (stale && cut_flow(burst, i, context, stale)) return true;
     return context.sticky.ask(burst, i, context.world, context.now);
 }

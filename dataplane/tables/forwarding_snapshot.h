@@ -62,7 +62,8 @@ struct ForwardingSnapshot {
     std::vector<ServiceRecord> service_records;  // by ServiceId
     std::array<BackendView, kForwardingModes> backends;
     std::vector<std::shared_ptr<const PoolTable>> pools;  // by PoolId; null where absent
-    std::vector<PortRecord> ports;                        // by PortId
+    bool has_sticky_pools = false;
+    std::vector<PortRecord> ports;  // by PortId
     // Sum over the pools of FNV-1a of the name and the Maglev checksum: equal on two appliances that would
     // pick the same backends.
     std::uint64_t checksum = 0;

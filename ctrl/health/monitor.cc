@@ -60,6 +60,7 @@ void HealthMonitor::assigned(World& world, const ConfigDelta& delta) {
     const UsedPools used = used_pools(delta.next());
     for (const std::size_t place : delta.changed_pools())
         follow_pool(world, delta.next().pools[place], used, delta.next().zone);
+    forget_cut(world);
     follow_services(used);
     for (const auto& [name, pool] : pools_) {
         if (pool->own_zone == delta.next().zone) continue;
@@ -83,8 +84,7 @@ void HealthMonitor::follow_pool(World& world, const PoolConfig& config, const Us
     const std::set<BackendId> before = pool.members;
     std::set<BackendId> present;
     for (const IdRegistry::Backend& known : world.ids().find_pool(config.name)->backends) {
-        // A drain that has ended, or was cut short, ends with the snapshot to come.
-        if (known.phase == IdPhase::gone || (known.phase == IdPhase::draining && known.drained)) continue;
+        if (known.is_over()) continue;
         present.insert(known.id);
         const auto found = configured.find({known.name, known.address});
         const bool serves = known.phase == IdPhase::serving && found != configured.end();
@@ -154,6 +154,15 @@ void HealthMonitor::begin_leaving(Pool& pool, Member& member, Leaving how) {
     member.leaving = how;
     member.leaves_at = options_.now() + pool.config.deregistration_delay;
     waiting_.insert(member.id);
+}
+
+// What `--now` took off while it drained, in a pool that the configuration says nothing new of: who is told
+// that it is in force sees it gone.
+void HealthMonitor::forget_cut(const World& world) {
+    for (const BackendId id : std::set<BackendId>(waiting_)) {
+        const auto& [pool, member] = members_.at(id);
+        if (!member->is_registered() && !world.ids().knows(pool->config.name, id)) forget(*pool, id);
+    }
 }
 
 void HealthMonitor::forget(Pool& pool, BackendId id) {

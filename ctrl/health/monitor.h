@@ -120,6 +120,7 @@ class HealthMonitor {
     void follow_services(const UsedPools& used);
     void register_member(World& world, Pool& pool, Member& member);
     void begin_leaving(Pool& pool, Member& member, Leaving how);
+    void forget_cut(const World& world);
     void forget(Pool& pool, BackendId id);
     void remember(const Pool& pool, const Member& member);
     void probe(Pool& pool, Member& member);

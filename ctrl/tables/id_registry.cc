@@ -262,7 +262,7 @@ const IdRegistry::Pool* IdRegistry::find_pool(std::string_view name) const {
 bool IdRegistry::knows(std::string_view pool, BackendId id) const {
     const Pool* known = find_pool(pool);
     return known != nullptr && std::ranges::any_of(known->backends, [id](const Backend& backend) {
-               return backend.id == id && backend.phase != IdPhase::gone;
+               return backend.id == id && !backend.is_over();
            });
 }
 

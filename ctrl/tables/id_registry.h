@@ -70,6 +70,11 @@ class IdRegistry {
         std::uint64_t since = 0;                   // first generation in this phase
         bool drained = false;                      // draining and no flow left: gone in the next snapshot
         std::optional<ForwardingMode> forwarding;  // its own, as last configured
+
+        // Not in the next snapshot any more.
+        [[nodiscard]] bool is_over() const {
+            return phase == IdPhase::gone || (phase == IdPhase::draining && drained);
+        }
     };
     struct Pool {
         PoolId id{};
@@ -105,7 +110,7 @@ class IdRegistry {
 
     // Null if it is not in the configuration.
     [[nodiscard]] const Pool* find_pool(std::string_view name) const;
-    // Whether the id still means a backend of the pool: serving or draining.
+    // Whether the id still means a backend of the pool: serving, or draining and not cut.
     [[nodiscard]] bool knows(std::string_view pool, BackendId id) const;
     [[nodiscard]] ServiceId service_id(const std::string& name, const IpAddress& vip) const;
     // Every id ever given is below; counters and tables have that size.

@@ -41,6 +41,22 @@ TEST_F(HealthMonitorTest, DeregistrationDrainsUntilTheLastFlow) {
     EXPECT_EQ(row("w2").name, "") << "forgotten";
 }
 
+TEST_F(HealthMonitorTest, CutWhileItDrainsItIsGoneAtOnce) {
+    Config config = checked_config();
+    start(config);
+    workers[0].backends[1].active_flows.add(1);
+    config.pools[0].backends.change().pop_back();
+    apply(config);
+    EXPECT_EQ(state_of("w2"), "draining Target.DeregistrationInProgress");
+    const std::vector<BackendKey> cut = {{"web", "w2"}};
+    ASSERT_TRUE(world.apply(config, cut));  // no time passes: whoever is told of it next may look
+    EXPECT_EQ(state_of("w2"), "unused Target.NotRegistered");
+    EXPECT_EQ(row("w2").id, kNoBackend);
+    EXPECT_EQ(probes.subscriptions.size(), 1u);
+    settle();
+    EXPECT_EQ(known(1), TrafficState::absent);
+}
+
 TEST_F(HealthMonitorTest, TheDeadlineOfADrainCutsIfThePoolSaysSo) {
     for (const bool cuts : {false, true}) {
         Config config = checked_config();

@@ -1,0 +1,169 @@
+// One translated flow (mode nat): both of its tuples, and how far it has got.
+//
+//   client -> VIP          source {client, client_port},     destination {the service's VIP, vip_port}
+//   weir   -> backend      source {SNAT address, snat_port}, destination {backend, backend_port}
+//
+// Theory of operation of its life. weir sees both directions, so a session knows more than an entry of the
+// flow table: it is established only once its backend has answered, and it is closing only once both sides
+// have said FIN. A RST of either side shortens it; the next segment takes that back, as the RST may be forged
+// (RFC 5961, RFC 7857 2.2). While a session lasts nobody else gets its SNAT port towards that backend: as the
+// shortest timeout of TCP is longer than any TIME_WAIT, a port is never used again too early.
+//
+// Layout and state only; the table is session_table.h. Ports and addresses are as on the wire.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <type_traits>
+
+#include "dataplane/ids.h"
+#include "dataplane/net/address.h"
+#include "dataplane/net/byte_order.h"
+#include "dataplane/state/flow_clock.h"
+#include "dataplane/state/flow_state.h"
+
+namespace weir {
+
+// An address of either family in 16 bytes; behind an IPv4 address there are zeros.
+using SessionAddress = std::array<std::uint8_t, 16>;
+
+template <class Address>
+[[nodiscard]] SessionAddress session_address(const Address& address) noexcept {
+    SessionAddress bytes{};
+    __builtin_memcpy(bytes.data(), &address, sizeof(address));
+    return bytes;
+}
+
+// Index into ForwardingSnapshot::snat_addresses; fixed while weir runs.
+enum class SnatId : std::uint8_t {};
+inline constexpr std::size_t kMaxSnatAddresses = 64;
+
+// Both families of a session are one: IPv6 to IPv4 is not built.
+struct ClientTuple {
+    SessionAddress client;
+    Be16 client_port, vip_port;
+    ServiceId service;  // stands for the VIP
+    IpProtocol protocol;
+    Family family;
+
+    friend bool operator==(const ClientTuple&, const ClientTuple&) noexcept = default;
+};
+
+// What a reply says.
+struct ReplyTuple {
+    SessionAddress backend;
+    Be16 backend_port, snat_port;
+    SnatId snat;
+    IpProtocol protocol;
+    Family family;
+
+    friend bool operator==(const ReplyTuple&, const ReplyTuple&) noexcept = default;
+};
+
+struct SessionTimeouts {
+    // RFC 5382 REQ-5: at least 2 h 4 min established, 4 min else; RFC 4787 REQ-5: 5 min recommended.
+    TickCount established = 7'440 * kTicksPerSecond;
+    TickCount transitory = 240 * kTicksPerSecond;
+    TickCount udp = 300 * kTicksPerSecond;
+};
+
+struct alignas(64) Session {
+    SessionAddress client, backend_address;
+    Be16 client_port, vip_port, snat_port, backend_port;
+    BackendId backend;
+    Tick deadline;
+    ServiceId service;
+    SnatId snat;
+    std::uint8_t flags;
+    MacAddress client_mac;  // where replies go: to where the client's last packet came from
+    PortId ingress;
+    FlowState state;  // none: a free record
+
+    static constexpr std::uint8_t kUdp = 1, kV6 = 2, kAnswered = 4, kClientFin = 8, kBackendFin = 16;
+
+    [[nodiscard]] bool has(std::uint8_t flag) const noexcept { return (flags & flag) != 0; }
+    [[nodiscard]] IpProtocol protocol() const noexcept {
+        return has(kUdp) ? IpProtocol::udp : IpProtocol::tcp;
+    }
+    [[nodiscard]] Family family() const noexcept { return has(kV6) ? Family::v6 : Family::v4; }
+    [[nodiscard]] ClientTuple client_tuple() const noexcept {
+        return {client, client_port, vip_port, service, protocol(), family()};
+    }
+    [[nodiscard]] ReplyTuple reply_tuple() const noexcept {
+        return {backend_address, backend_port, snat_port, snat, protocol(), family()};
+    }
+    [[nodiscard]] bool is_live(Tick now) const noexcept {
+        return state != FlowState::none && static_cast<std::int32_t>(static_cast<std::uint32_t>(deadline) -
+                                                                     static_cast<std::uint32_t>(now)) > 0;
+    }
+    // Nobody has answered: it may make room for another.
+    [[nodiscard]] bool is_unanswered() const noexcept { return !has(kAnswered); }
+};
+static_assert(sizeof(Session) == 64 && std::is_trivially_copyable_v<Session>);
+
+[[nodiscard]] constexpr TickCount session_timeout(FlowState state, const SessionTimeouts& timeouts) noexcept {
+    switch (state) {
+        case FlowState::tcp_established:
+            return timeouts.established;
+        case FlowState::udp_first:
+        case FlowState::udp:
+            return timeouts.udp;
+        default:
+            return timeouts.transitory;
+    }
+}
+
+// A packet of the client's. A SYN begins anew only what has ended; on another session it may be forged.
+inline void note_client(Session& session, FlowEvent event, Tick now,
+                        const SessionTimeouts& timeouts) noexcept {
+    using enum FlowState;
+    const bool over = session.state == tcp_closing || session.state == tcp_reset;
+    switch (event) {
+        case FlowEvent::syn:
+            if (over) {
+                session.state = tcp_opening;
+                session.flags &= Session::kUdp | Session::kV6;
+            }
+            break;
+        case FlowEvent::rst:
+            if (session.state != tcp_closing) session.state = tcp_reset;
+            break;
+        case FlowEvent::fin:
+            session.flags |= Session::kClientFin;
+            if (session.has(Session::kBackendFin)) session.state = tcp_closing;
+            break;
+        case FlowEvent::segment:
+            if (session.has(Session::kAnswered) && session.state != tcp_closing)
+                session.state = tcp_established;
+            break;
+        case FlowEvent::datagram:
+            break;
+    }
+    session.deadline = now + session_timeout(session.state, timeouts);
+}
+
+// One of its backend's. An answer alone establishes nothing: only its client can do that.
+inline void note_reply(Session& session, FlowEvent event, Tick now,
+                       const SessionTimeouts& timeouts) noexcept {
+    using enum FlowState;
+    session.flags |= Session::kAnswered;
+    switch (event) {
+        case FlowEvent::rst:
+            if (session.state != tcp_closing) session.state = tcp_reset;
+            break;
+        case FlowEvent::fin:
+            session.flags |= Session::kBackendFin;
+            if (session.has(Session::kClientFin)) session.state = tcp_closing;
+            break;
+        case FlowEvent::datagram:
+            session.state = udp;
+            break;
+        case FlowEvent::syn:
+        case FlowEvent::segment:
+            if (session.state == tcp_reset) session.state = tcp_established;
+            break;
+    }
+    session.deadline = now + session_timeout(session.state, timeouts);
+}
+
+}  // namespace weir

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "ctrl/config/devices.h"
+#include "ctrl/snat_range.h"
 #include "drivers/device_name.h"
 #include "drivers/worker_cpus.h"
 
@@ -160,34 +161,41 @@ Result<void> Appliance::link_workers() {
 Result<void> Appliance::launch_workers(const Config& config) {
     const std::size_t flow_bytes = FlowTable::bytes_for(config.dataplane.flows_per_worker);
     const std::size_t sticky_bytes = StickyTable::bytes_for(config.dataplane.sticky_clients_per_worker);
+    const bool translates = std::ranges::any_of(
+        config.ports, [](const PortConfig& port) { return !port.snat.addresses.empty(); });
+    const std::size_t session_bytes =
+        translates ? SessionTable::bytes_for(config.dataplane.sessions_per_worker) : 0;
+    const std::size_t table_bytes = flow_bytes + sticky_bytes + session_bytes;
     const auto host_key = random_key(), sticky_key = random_key();
     if (!host_key) return tl::make_unexpected(host_key.error());
     if (!sticky_key) return tl::make_unexpected(sticky_key.error());
     host_flows_ = std::make_unique<HostFlows>(*host_key);
     for (std::uint32_t w = 0; w < worker_cpus_.size(); ++w) {
-        auto memory = HugeMemory::allocate(flow_bytes + sticky_bytes, config.dataplane.hugepages);
+        auto memory = HugeMemory::allocate(table_bytes, config.dataplane.hugepages);
         if (!memory) return tl::make_unexpected(memory.error());
         if (config.dataplane.hugepages && memory->kind() != HugeMemory::Kind::hugepages)
             world_->notify(Severity::warning, fmt::format("worker {}: no {} MB of reserved hugepages left "
                                                           "for its tables; ordinary memory serves, "
                                                           "with more TLB misses",
-                                                          w, ((flow_bytes + sticky_bytes) >> 20) + 1));
+                                                          w, (table_bytes >> 20) + 1));
         const auto key = random_key();
         if (!key) return tl::make_unexpected(key.error());
         flow_memory_.push_back(std::move(*memory));
-        WorkerSpec spec{.id = w,
-                        .queues = {},
-                        .flow_memory = flow_memory_.back().bytes().first(flow_bytes),
-                        .flow_hash_key = *key,
-                        .sticky_memory = flow_memory_.back().bytes().subspan(flow_bytes, sticky_bytes),
-                        .sticky_key = *sticky_key,
-                        .rings = worker_rings_.get(),
-                        .counters = counter_pointers_[w],
-                        .workers = static_cast<std::uint32_t>(worker_cpus_.size()),
-                        .host = &host_side_->thread().rings(w),
-                        .host_flows = host_flows_.get(),
-                        .sleeps_when_idle = config.dataplane.idle == IdleMode::sleep,
-                        .rx_interrupts = std::ranges::all_of(ports_, &Port::has_rx_interrupts)};
+        WorkerSpec spec{
+            .id = w,
+            .queues = {},
+            .flow_memory = flow_memory_.back().bytes().first(flow_bytes),
+            .flow_hash_key = *key,
+            .sticky_memory = flow_memory_.back().bytes().subspan(flow_bytes, sticky_bytes),
+            .sticky_key = *sticky_key,
+            .session_memory = flow_memory_.back().bytes().subspan(flow_bytes + sticky_bytes, session_bytes),
+            .rings = worker_rings_.get(),
+            .counters = counter_pointers_[w],
+            .workers = static_cast<std::uint32_t>(worker_cpus_.size()),
+            .host = &host_side_->thread().rings(w),
+            .host_flows = host_flows_.get(),
+            .sleeps_when_idle = config.dataplane.idle == IdleMode::sleep,
+            .rx_interrupts = std::ranges::all_of(ports_, &Port::has_rx_interrupts)};
         for (Port& port : ports_) {
             const auto queue = static_cast<std::uint16_t>(w);
             spec.queues.push_back(
@@ -211,6 +219,7 @@ void Appliance::keep_ports() {
 Result<std::unique_ptr<Appliance>> Appliance::start(
     const Config& config, const HashKey& selection_key, Notify notify,
     std::function<void(World&, const ConfigDelta&)> assigned) {
+    if (auto step = check_snat_ranges(config); !step) return failed(step);
     std::unique_ptr<Appliance> appliance(new Appliance);
     if (auto step = appliance->start_eal(config, notify); !step) return failed(step);
     if (auto step = appliance->open_ports(config, notify); !step) return failed(step);

@@ -47,6 +47,9 @@ class Appliance {
     [[nodiscard]] std::span<const Port> ports() const noexcept { return ports_; }
     [[nodiscard]] std::span<WorkerCounters* const> counters() const noexcept { return counter_pointers_; }
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return workers_.front()->flow_capacity(); }
+    [[nodiscard]] std::uint64_t session_capacity() const noexcept {
+        return workers_.front()->session_capacity();
+    }
     [[nodiscard]] std::uint64_t sticky_capacity() const noexcept {
         return workers_.front()->sticky_capacity();
     }

@@ -127,12 +127,14 @@ void compile_stages(const std::vector<Outage>& outages, const ConfigDelta& first
             if (outage.from <= time && time < outage.to) stage.down.push_back(outage.id);
         judge_pools(world.config, world.ids, stage.down, traffic);
         const bool is_first = world.stages.empty();
-        stage.snapshot = compile_snapshot({.delta = is_first ? first : later,
-                                           .ids = world.ids,
-                                           .ports = ports,
-                                           .traffic = traffic,
-                                           .generation = world.stages.size() + 1},
-                                          world.compiled);
+        stage.snapshot =
+            compile_snapshot({.delta = is_first ? first : later,
+                              .ids = world.ids,
+                              .ports = ports,
+                              .traffic = traffic,
+                              .generation = world.stages.size() + 1,
+                              .workers = static_cast<std::uint16_t>(world.config.dataplane.workers)},
+                             world.compiled);
         traffic.forget_changes();
         world.stages.push_back(std::move(stage));
     }
@@ -163,7 +165,8 @@ Result<Config> read_offline_config(const std::string& config_file) {
 }
 
 Result<std::unique_ptr<OfflineWorld>> make_offline_world(const std::string& config_file,
-                                                         const std::vector<std::string>& down) {
+                                                         const std::vector<std::string>& down,
+                                                         unsigned workers) {
     auto config = read_offline_config(config_file);
     if (!config) return tl::make_unexpected(config.error());
     std::vector<std::string> assumptions;
@@ -172,6 +175,7 @@ Result<std::unique_ptr<OfflineWorld>> make_offline_world(const std::string& conf
 
     auto world = std::make_unique<OfflineWorld>(*key);
     world->config = std::move(*config);
+    if (workers != 0) world->config.dataplane.workers = workers;
     world->assumptions = std::move(assumptions);
     const std::vector<PortFacts> ports = offline_port_facts(world->config, world->assumptions);
     const ConfigDelta delta(nullptr, world->config);

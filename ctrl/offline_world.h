@@ -38,8 +38,9 @@ struct OfflineWorld {
 [[nodiscard]] Result<Config> read_offline_config(const std::string& config_file);
 
 // The same, and compiles it. `down` are "POOL/NAME" of backends that count as dead, all the time or from and
-// to a time after the first packet: "POOL/NAME@5s-10m".
+// to a time after the first packet: "POOL/NAME@5s-10m". `workers`: in the place of the file's; 0: those.
 [[nodiscard]] Result<std::unique_ptr<OfflineWorld>> make_offline_world(const std::string& config_file,
-                                                                       const std::vector<std::string>& down);
+                                                                       const std::vector<std::string>& down,
+                                                                       unsigned workers = 0);
 
 }  // namespace weir

@@ -141,6 +141,9 @@ Json workers_of(Workers workers) {
                         {"sticky_full", w.sticky_full.value()},
                         {"sticky_bypassed", w.sticky_bypassed.value()},
                         {"sticky_handed_over", w.sticky_handed_over.value()},
+                        {"sessions", w.sessions.value()},
+                        {"replies", w.replies.value()},
+                        {"replies_handed_over", w.replies_handed_over.value()},
                         {"packets_in_flight", w.packets_in_flight.value()}});
     }
     return list;

@@ -244,6 +244,7 @@ void RunningWeir::publish_metrics() {
     input->workers.assign(appliance_->counters().begin(), appliance_->counters().end());
     input->flow_capacity.assign(appliance_->counters().size(), appliance_->flow_capacity());
     input->sticky_capacity.assign(appliance_->counters().size(), appliance_->sticky_capacity());
+    input->session_capacity = appliance_->session_capacity();
     input->tsc_hz = static_cast<double>(rte_get_tsc_hz());
     input->publish_durations = world.publish_durations();
     input->health = make_health_metrics(*labels_, *monitor_, prober_.statistics());

@@ -72,7 +72,8 @@ ApplyReport World::compile_and_publish(const ConfigDelta& delta, Time begun, con
     report.generation = ++generation_;
     const std::vector<PoolId> drained = ids_.end_drains(generation_);
     auto snapshot =
-        compile_snapshot({delta, ids_, options_.ports, traffic_, generation_, drained, ways, disabled_ports_},
+        compile_snapshot({delta, ids_, options_.ports, traffic_, generation_, drained, ways, disabled_ports_,
+                          static_cast<std::uint16_t>(std::max<std::size_t>(workers_.size(), 1))},
                          compiled_, &report.work);
     traffic_.forget_changes();
     if (!delta.is_none() || !drained.empty()) named_generation_ = generation_;

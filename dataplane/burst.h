@@ -102,6 +102,9 @@ struct Burst {
     std::array<std::uint16_t, kBurstSize> l4_offset;
     std::array<FlowEvent, kBurstSize> event;
 
+    // classify: TCP and UDP packets to a SNAT address and port; l4_offset, event and family are set.
+    IndexList replies;
+
     // select_backend: packets whose flow is not in its first bucket; apart, those that begin a flow for which
     // there is no room; and the hash by which the pools of both would choose for them, or 0: not taken yet.
     IndexList missed, turned_away;

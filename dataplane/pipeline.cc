@@ -44,6 +44,15 @@ void parse_and_classify(Burst& burst, const ClassifyContext& context) noexcept {
     }
 }
 
+// No packet is of that service and backend any more.
+bool owns_nothing(const ForwardingSnapshot& world, FlowOwner owner) noexcept {
+    if (index(owner.service) >= world.service_records.size()) return true;
+    const ServiceRecord& service = world.service_records[index(owner.service)];
+    if (service.table == nullptr) return true;
+    const BackendRecord& backend = world.view_of(service)[owner.backend];
+    return backend.pool != service.pool && backend.cut_pool != service.pool;
+}
+
 }  // namespace
 
 void Pipeline::run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept {
@@ -51,8 +60,10 @@ void Pipeline::run(Burst& burst, const ForwardingSnapshot& world, Tick now) noex
         counters_.received.add(burst.size);
 
     parse_and_classify(burst, {world, flow_hash_key_, flows_});
-    select_backend(burst, {world, flows_, counters_, resets_, now, sticky_});
+    select_backend(burst, {world, flows_, counters_, resets_, now, sticky_, nat_});
     rewrite(burst, world);
+    if (nat_.is_on()) [[unlikely]]
+        nat_.translate(burst, world, now);
     if (!burst.local.empty()) answer(burst, world);
     if (!burst.for_host.empty()) punt(burst, {punt_, punted_, counters_, now});
     transmit(burst, tx_);
@@ -61,36 +72,58 @@ void Pipeline::run(Burst& burst, const ForwardingSnapshot& world, Tick now) noex
     counters_.flow_entries.set(flows_.entries());
 }
 
-void Pipeline::sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t buckets) noexcept {
-    const auto is_gone = [&world](FlowOwner owner) noexcept {
-        if (index(owner.service) >= world.service_records.size()) return true;
-        const ServiceRecord& service = world.service_records[index(owner.service)];
-        if (service.table == nullptr) return true;
-        const BackendRecord& backend = world.view_of(service)[owner.backend];
-        return backend.pool != service.pool && backend.cut_pool != service.pool;
-    };
+// Of the table that is being swept.
+std::uint32_t Pipeline::left_of_table() const noexcept {
+    switch (sweeping_) {
+        case Sweeping::clients:
+            return sticky_.table()->left_of_sweep();
+        case Sweeping::sessions:
+            return nat_.sessions().left_of_sweep();
+        case Sweeping::flows:
+            break;
+    }
+    return flows_.left_of_sweep();
+}
+
+void Pipeline::sweep_table(const ForwardingSnapshot& world, Tick now, std::uint32_t buckets) noexcept {
+    const auto is_gone = [&world](FlowOwner owner) noexcept { return owns_nothing(world, owner); };
     const auto on_removed = [this](FlowOwner owner) noexcept {
         count_flow_end(counters_, owner.service, owner.backend);
     };
+    const bool looks_for_gone = sweeps_ < looks_for_gone_until_;
+    if (sweeping_ == Sweeping::clients)
+        sweep_clients(world, now, buckets);
+    else if (sweeping_ == Sweeping::sessions)
+        nat_.sweep(world, now, buckets, looks_for_gone);
+    else if (looks_for_gone)
+        flows_.sweep(buckets, now, is_gone, on_removed);
+    else
+        flows_.sweep(buckets, now, NobodyIsGone{}, on_removed);
+}
+
+void Pipeline::next_table() noexcept {
+    const bool has_clients = sticky_.table() && sticky_.table()->entries() != 0;
+    const bool has_sessions = nat_.sessions().entries() != 0;
+    if (sweeping_ == Sweeping::flows && has_clients)
+        sweeping_ = Sweeping::clients;
+    else if (sweeping_ != Sweeping::sessions && has_sessions)
+        sweeping_ = Sweeping::sessions;
+    else
+        sweeping_ = Sweeping::flows, ++sweeps_;
+}
+
+void Pipeline::sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t buckets) noexcept {
     if (world.generation != swept_generation_) {
         swept_generation_ = world.generation;
         looks_for_gone_until_ = sweeps_ + 2;  // one that was begun after the change
     }
     while (buckets > 0) {
-        const bool looks_for_gone = sweeps_ < looks_for_gone_until_;
-        const std::uint32_t left =
-            sweeps_clients_ ? sticky_.table()->left_of_sweep() : flows_.left_of_sweep();
+        const std::uint32_t left = left_of_table();
         const std::uint32_t due = std::min(buckets, left);
         buckets -= due;
-        if (sweeps_clients_)
-            sweep_clients(world, now, due);
-        else if (looks_for_gone)
-            flows_.sweep(due, now, is_gone, on_removed);
-        else
-            flows_.sweep(due, now, NobodyIsGone{}, on_removed);
+        sweep_table(world, now, due);
         if (due < left) break;
-        sweeps_clients_ = !sweeps_clients_ && sticky_.table() && sticky_.table()->entries() != 0;
-        if (!sweeps_clients_) ++sweeps_;
+        next_table();
     }
     counters_.flow_sweeps.set(sweeps_);
     counters_.flow_entries.set(flows_.entries());

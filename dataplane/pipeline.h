@@ -16,6 +16,7 @@
 #include "dataplane/burst.h"
 #include "dataplane/net/aes_hash.h"
 #include "dataplane/stages/cut.h"
+#include "dataplane/stages/nat.h"
 #include "dataplane/stages/punt.h"
 #include "dataplane/stages/sticky.h"
 #include "dataplane/stages/transmit.h"
@@ -31,12 +32,13 @@ class Pipeline {
     // `memory` for the flow table: FlowTable::bytes_for(flows), zeroed. `flow_hash_key` is this worker's own,
     // random unless results must repeat. What `punt` points at outlives the pipeline.
     Pipeline(std::span<std::byte> memory, const HashKey& flow_hash_key, WorkerCounters& counters,
-             const PuntPath& punt = {}, const StickySpec& sticky = {}) noexcept
+             const PuntPath& punt = {}, const StickySpec& sticky = {}, const NatSpec& nat = {}) noexcept
         : flows_(memory),
           flow_hash_key_(flow_hash_key),
           counters_(counters),
           punt_(punt),
-          sticky_(sticky, counters) {}
+          sticky_(sticky, counters),
+          nat_(nat, counters) {}
 
     // Takes the burst's packets through every stage. Afterwards each is in a transmit buffer, in that of the
     // punted, in another worker's ring, or freed.
@@ -82,10 +84,13 @@ class Pipeline {
     // All of them.
     void sweep_all(const ForwardingSnapshot& world, Tick now) noexcept {
         const auto& clients = sticky_.table();
-        sweep(world, now, flows_.buckets() + (clients ? clients->buckets() : 0));
+        const auto sessions = static_cast<std::uint32_t>(nat_.sessions().entries());
+        sweep(world, now, flows_.buckets() + (clients ? clients->buckets() : 0) + sessions);
     }
 
     [[nodiscard]] const FlowTable& flows() const noexcept { return flows_; }
+    // Sessions that it has room for.
+    [[nodiscard]] std::uint64_t session_capacity() const noexcept { return nat_.sessions().capacity(); }
     // Clients that this worker has room for.
     [[nodiscard]] std::uint64_t sticky_capacity() const noexcept {
         return sticky_.table() ? sticky_.table()->capacity() : 0;
@@ -93,6 +98,9 @@ class Pipeline {
 
   private:
     void sweep_clients(const ForwardingSnapshot& world, Tick now, std::uint32_t buckets) noexcept;
+    [[nodiscard]] std::uint32_t left_of_table() const noexcept;
+    void sweep_table(const ForwardingSnapshot& world, Tick now, std::uint32_t buckets) noexcept;
+    void next_table() noexcept;
 
     FlowTable flows_;
     HashKey flow_hash_key_;
@@ -102,9 +110,11 @@ class Pipeline {
     PuntPath punt_;
     PuntBuffer punted_;
     StickyPart sticky_;
-    // One sweep: all of the flow table, then all of the clients if there are any.
+    NatPart nat_;
+    // One sweep: all of the flow table, then all of the clients and of the sessions if there are any.
+    enum class Sweeping : std::uint8_t { flows, clients, sessions };
     std::uint64_t sweeps_ = 0;
-    bool sweeps_clients_ = false;
+    Sweeping sweeping_ = Sweeping::flows;
     // Owners of entries go only with a change of the world: the sweep looks for them for as long after one.
     std::uint64_t swept_generation_ = 0, looks_for_gone_until_ = 0;
 };

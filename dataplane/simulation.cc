@@ -101,6 +101,11 @@ class Simulation::SimulatedWorker {
                     {.memory = memory_.bytes().subspan(FlowTable::bytes_for(sizes.flows),
                                                        StickyTable::bytes_for(sizes.clients)),
                      .worker = id,
+                     .rings = &rings},
+                    {.memory = memory_.bytes().subspan(
+                         FlowTable::bytes_for(sizes.flows) + StickyTable::bytes_for(sizes.clients),
+                         SessionTable::bytes_for(sizes.sessions)),
+                     .worker = id,
                      .rings = &rings}),
           devices_(devices),
           queues_(devices.size()),
@@ -192,7 +197,8 @@ Result<std::unique_ptr<Simulation>> Simulation::create(unsigned workers, const T
     auto rings = WorkerRings::make(workers);
     if (!rings) return tl::make_unexpected(rings.error());
     simulation->rings_ = std::move(*rings);
-    const std::size_t bytes = FlowTable::bytes_for(sizes.flows) + StickyTable::bytes_for(sizes.clients);
+    const std::size_t bytes = FlowTable::bytes_for(sizes.flows) + StickyTable::bytes_for(sizes.clients) +
+                              SessionTable::bytes_for(sizes.sessions);
     for (unsigned w = 0; w < workers; ++w) {
         auto memory = HugeMemory::allocate(bytes, false);
         if (!memory) return tl::make_unexpected(memory.error());

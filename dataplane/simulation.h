@@ -42,7 +42,7 @@ struct SimulatedDevice {
 
 // Entries that a worker's tables have room for.
 struct TableSizes {
-    std::uint64_t flows, clients;
+    std::uint64_t flows, clients, sessions = 0;
 };
 
 // Holds from that time after the captures' first frame on.

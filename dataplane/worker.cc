@@ -30,7 +30,8 @@ Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
       pipeline_(
           spec.flow_memory, spec.flow_hash_key, counters_,
           {.limits = &punt_limits_, .flows = spec.host_flows},
-          {.memory = spec.sticky_memory, .key = spec.sticky_key, .worker = spec.id, .rings = spec.rings}),
+          {.memory = spec.sticky_memory, .key = spec.sticky_key, .worker = spec.id, .rings = spec.rings},
+          {.memory = spec.session_memory, .key = spec.flow_hash_key, .worker = spec.id, .rings = spec.rings}),
       published_(published),
       host_(spec.host),
       host_flows_(spec.host_flows),

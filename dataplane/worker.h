@@ -45,13 +45,14 @@ struct WorkerSpec {
     std::vector<WorkerQueues> queues;  // by PortId
     std::span<std::byte> flow_memory;  // FlowTable::bytes_for(flows), zeroed
     HashKey flow_hash_key;
-    std::span<std::byte> sticky_memory{};  // StickyTable::bytes_for(clients), zeroed; empty: no clients
-    HashKey sticky_key = HashKey::zero();  // the same for all workers
-    WorkerRings* rings = nullptr;          // between all workers; null: this is the only one
-    WorkerCounters* counters = nullptr;    // outlives the worker
-    std::uint32_t workers = 1;             // of the appliance: this one's share of the punt limits
-    HostRings* host = nullptr;             // to the host thread; null: what is punted is dropped punt_full
-    HostFlows* host_flows = nullptr;       // of the appliance; null together with `host`
+    std::span<std::byte> sticky_memory{};   // StickyTable::bytes_for(clients), zeroed; empty: no clients
+    HashKey sticky_key = HashKey::zero();   // the same for all workers
+    std::span<std::byte> session_memory{};  // SessionTable::bytes_for(sessions), zeroed; empty: no mode nat
+    WorkerRings* rings = nullptr;           // between all workers; null: this is the only one
+    WorkerCounters* counters = nullptr;     // outlives the worker
+    std::uint32_t workers = 1;              // of the appliance: this one's share of the punt limits
+    HostRings* host = nullptr;              // to the host thread; null: what is punted is dropped punt_full
+    HostFlows* host_flows = nullptr;        // of the appliance; null together with `host`
     bool sleeps_when_idle = false;
     bool rx_interrupts = false;  // every port has them: Port::has_rx_interrupts()
 };
@@ -78,6 +79,7 @@ class Worker {
     void set_queues(PortId port, const WorkerQueues& queues) noexcept;
 
     [[nodiscard]] std::uint64_t flow_capacity() const noexcept { return pipeline_.flows().capacity(); }
+    [[nodiscard]] std::uint64_t session_capacity() const noexcept { return pipeline_.session_capacity(); }
     [[nodiscard]] std::uint64_t sticky_capacity() const noexcept { return pipeline_.sticky_capacity(); }
 
   private:

@@ -38,6 +38,7 @@ enum class HandOverKind : std::uint8_t {
     client_flow,    // to the owner of its client: it begins a flow, whose backend is wanted
     client_packet,  // the same for a packet that begins none: nothing is noted
     client_choice,  // back to where it came in, with the choice
+    reply,          // a backend's, to the worker that has its session
 };
 
 // What travels with it, where the device has left its RSS hash; mbuf->port is the index of the port by which

@@ -3,6 +3,7 @@
 #include <rte_byteorder.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
+#include <rte_mbuf.h>
 #include <rte_thash.h>
 
 #include <cstring>
@@ -105,10 +106,6 @@ std::uint32_t rss_hash(const ToeplitzKey& key, const WireIpv4& source, const Wir
 std::uint32_t rss_hash(const ToeplitzKey& key, const WireIpv6& source, const WireIpv6& destination,
                        std::uint16_t source_port, std::uint16_t destination_port) noexcept {
     return hash_tuple<16>(key, source.data(), destination.data(), source_port, destination_port);
-}
-
-RetaTable::RetaTable(std::uint16_t queues, std::uint16_t size) : entries_(size) {
-    for (std::size_t i = 0; i < entries_.size(); ++i) entries_[i] = static_cast<std::uint16_t>(i % queues);
 }
 
 std::uint16_t rss_queue_of_frame(const rte_mbuf& frame, const ToeplitzKey& key,

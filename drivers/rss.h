@@ -3,12 +3,12 @@
 // that are not fragments go to RETA[Toeplitz(key, 5-tuple without protocol)], all else to RETA[0].
 #pragma once
 
-#include <rte_mbuf.h>
-
 #include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
+
+struct rte_mbuf;
 
 namespace weir {
 
@@ -32,11 +32,27 @@ using WireIpv6 = std::array<std::uint8_t, 16>;
                                      const WireIpv6& destination, std::uint16_t source_port,
                                      std::uint16_t destination_port) noexcept;
 
+// What each bit of the destination port adds to the hash, the port's lowest bit first: it is linear
+// (tables/snat_ports.h of the data plane says what that is good for).
+// `offset`: of the destination port, in bits of what is hashed. Bit n of it adds the key's 32 bits from bit n
+// on.
+inline constexpr std::size_t kRssPortV4 = 80, kRssPortV6 = 272;
+[[nodiscard]] constexpr std::array<std::uint32_t, 16> rss_port_bits(const ToeplitzKey& key,
+                                                                    std::size_t offset) noexcept {
+    std::array<std::uint32_t, 16> bits{};
+    for (std::size_t bit = 0; bit < bits.size(); ++bit)
+        for (std::size_t i = offset + 15 - bit; i < offset + 47 - bit; ++i)
+            bits[bit] = bits[bit] << 1 | (key[i / 8] >> (7 - i % 8) & 1u);
+    return bits;
+}
+
 // The NIC's redirection table: hash -> queue. Its size is a power of two.
 class RetaTable {
   public:
     // Round-robin over the queues, which is what weir writes into a NIC. Precondition: queues > 0.
-    explicit RetaTable(std::uint16_t queues, std::uint16_t size = 128);
+    explicit RetaTable(std::uint16_t queues, std::uint16_t size = 128) : entries_(size) {
+        for (std::uint16_t i = 0; i < size; ++i) entries_[i] = static_cast<std::uint16_t>(i % queues);
+    }
     explicit RetaTable(std::vector<std::uint16_t> entries) : entries_(std::move(entries)) {}
 
     [[nodiscard]] std::uint16_t queue(std::uint32_t hash) const noexcept {

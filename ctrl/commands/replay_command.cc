@@ -120,6 +120,13 @@ Result<void> close_captures(std::vector<DeviceCaptures>& captures) {
     return {};
 }
 
+TableSizes table_sizes(const Config& config) {
+    const bool translates = std::ranges::any_of(
+        config.ports, [](const PortConfig& port) { return !port.snat.addresses.empty(); });
+    return {config.dataplane.flows_per_worker, config.dataplane.sticky_clients_per_worker,
+            translates ? config.dataplane.sessions_per_worker : 0};
+}
+
 std::vector<SimulatedDevice> simulated_devices(const Config& config, std::vector<DeviceCaptures>& captures) {
     std::vector<SimulatedDevice> simulated;
     for (const DeviceConfig& device : devices_of(config)) {
@@ -186,7 +193,7 @@ Result<void> check_accounting(const nlohmann::ordered_json& report) {
 }
 
 Result<void> replay(const ReplayRequest& request) {
-    auto world = make_offline_world(request.config_file, request.down);
+    auto world = make_offline_world(request.config_file, request.down, request.workers);
     if (!world) return tl::make_unexpected(world.error());
     const Config& config = (*world)->config;
     std::vector<DeviceCaptures> captures(devices_of(config).size());
@@ -196,10 +203,8 @@ Result<void> replay(const ReplayRequest& request) {
     const auto eal = start_eal();
     if (!eal) return tl::make_unexpected(eal.error());
 
-    const unsigned workers = request.workers != 0 ? request.workers : config.dataplane.workers;
-    auto simulation = Simulation::create(
-        workers, {config.dataplane.flows_per_worker, config.dataplane.sticky_clients_per_worker},
-        simulated_devices(config, captures), timed_worlds(**world));
+    auto simulation = Simulation::create(config.dataplane.workers, table_sizes(config),
+                                         simulated_devices(config, captures), timed_worlds(**world));
     if (!simulation) return tl::make_unexpected(simulation.error());
     const std::vector<WorkerCounters*> counters = (*simulation)->counters();
     for (WorkerCounters* worker : counters) {

@@ -18,6 +18,7 @@
 #include "dataplane/net/address.h"
 #include "dataplane/net/vlan_tags.h"
 #include "dataplane/tables/forwarding_mode.h"
+#include "dataplane/tables/snat_ports.h"
 
 namespace weir {
 
@@ -62,6 +63,7 @@ struct DataplaneConfig {
     std::string hash_key_file;          // empty: the zero key
     std::uint64_t flows_per_worker = 1'048'576;
     std::uint64_t sticky_clients_per_worker = 262'144;
+    std::uint64_t sessions_per_worker = 262'144;  // of mode nat
     IdleMode idle = IdleMode::poll;
     KeyLines keys;
     bool operator==(const DataplaneConfig&) const = default;
@@ -69,7 +71,18 @@ struct DataplaneConfig {
 
 struct TimeoutsConfig {
     Duration tcp_opening{10'000}, tcp_established{350'000}, tcp_closing{10'000}, udp{120'000};
+    // Of sessions (mode nat): RFC 5382 REQ-5, RFC 4787 REQ-5.
+    Duration nat_tcp_established{7'440'000}, nat_tcp_transitory{240'000}, nat_udp{300'000};
     bool operator==(const TimeoutsConfig&) const = default;
+};
+
+// What mode nat translates to, out of a port. No addresses: nothing is.
+struct SnatConfig {
+    SourceLine where;
+    std::vector<IpAddress> addresses;  // of the port's `addresses`
+    L4PortRange ports;
+    KeyLines keys;
+    bool operator==(const SnatConfig&) const = default;
 };
 
 struct PortConfig {
@@ -81,6 +94,7 @@ struct PortConfig {
     std::uint16_t mtu = 1500;
     VlanTags vlan;
     std::string host_interface;  // the kernel's name for the port's twin; empty: the port has none
+    SnatConfig snat;
     KeyLines keys;
     bool operator==(const PortConfig&) const = default;
 };

@@ -9,6 +9,8 @@ namespace weir {
 
 inline constexpr std::int64_t kMaxCpu = 1'023;
 inline constexpr std::uint64_t kMinMemory = std::uint64_t{64} << 20, kMaxMemory = std::uint64_t{1} << 40;
+// Below are those of well-known services.
+inline constexpr std::uint16_t kMinSnatPort = 1'024;
 inline constexpr std::int64_t kMinFlowsPerWorker = 1'024, kMaxFlowsPerWorker = 67'108'864;
 inline constexpr Duration kMinTimeout{100}, kMaxTimeout{24 * 3'600'000};
 

@@ -39,6 +39,7 @@ std::string shown(Duration duration) { return to_text(duration); }
 std::string shown(const IpAddress& address) { return to_text(address); }
 std::string shown(const IpPrefix& prefix) { return to_text(prefix); }
 std::string shown(const MacAddress& mac) { return to_text(mac); }
+std::string shown(L4PortRange ports) { return fmt::format("{}-{}", ports.first, ports.last); }
 std::string shown(VlanTags vlan) { return to_text(vlan); }
 std::string shown(const std::vector<PortRange>& ports) { return to_text(ports); }
 template <class T>
@@ -88,6 +89,7 @@ void diff_dataplane(const DataplaneConfig& before, const DataplaneConfig& after,
     compare(to, "dataplane.flows_per_worker:", before.flows_per_worker, after.flows_per_worker);
     compare(to, "dataplane.sticky_clients_per_worker:", before.sticky_clients_per_worker,
             after.sticky_clients_per_worker);
+    compare(to, "dataplane.sessions_per_worker:", before.sessions_per_worker, after.sessions_per_worker);
     compare(to, "dataplane.idle:", before.idle, after.idle);
 }
 
@@ -96,6 +98,9 @@ void diff_timeouts(const TimeoutsConfig& before, const TimeoutsConfig& after, Se
     compare(to, "timeouts: tcp_established", before.tcp_established, after.tcp_established);
     compare(to, "timeouts: tcp_closing", before.tcp_closing, after.tcp_closing);
     compare(to, "timeouts: udp", before.udp, after.udp);
+    compare(to, "timeouts: nat_tcp_established", before.nat_tcp_established, after.nat_tcp_established);
+    compare(to, "timeouts: nat_tcp_transitory", before.nat_tcp_transitory, after.nat_tcp_transitory);
+    compare(to, "timeouts: nat_udp", before.nat_udp, after.nat_udp);
 }
 
 void diff_ports(const std::vector<PortConfig>& before, const std::vector<PortConfig>& after, Sentences& to) {
@@ -114,6 +119,8 @@ void diff_ports(const std::vector<PortConfig>& before, const std::vector<PortCon
             compare(to, what + "mtu", a.mtu, b.mtu);
             compare(to, what + "vlan", a.vlan, b.vlan);
             compare(to, what + "host_interface", a.host_interface, b.host_interface);
+            compare(to, what + "snat.addresses", a.snat.addresses, b.snat.addresses);
+            compare(to, what + "snat.ports", a.snat.ports, b.snat.ports);
         });
     Sentences old_order, new_order;
     for (const PortConfig& port : before) old_order.push_back(port.name);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <filesystem>
 
 #include "ctrl/config/config_limits.h"
@@ -83,6 +84,8 @@ void read_dataplane(GroupReader& root, const std::string& folder, Config& config
         group.read("flows_per_worker", {kMinFlowsPerWorker, kMaxFlowsPerWorker}, dataplane.flows_per_worker);
         group.read("sticky_clients_per_worker", {kMinFlowsPerWorker, kMaxFlowsPerWorker},
                    dataplane.sticky_clients_per_worker);
+        group.read("sessions_per_worker", {kMinFlowsPerWorker, kMaxFlowsPerWorker},
+                   dataplane.sessions_per_worker);
         group.read("idle", {{"poll", IdleMode::poll}, {"sleep", IdleMode::sleep}}, dataplane.idle);
         dataplane.keys = group.key_lines();
     });
@@ -95,6 +98,9 @@ void read_timeouts(GroupReader& root, Config& config) {
         group.read("tcp_established", kAllowed, config.timeouts.tcp_established);
         group.read("tcp_closing", kAllowed, config.timeouts.tcp_closing);
         group.read("udp", kAllowed, config.timeouts.udp);
+        group.read("nat_tcp_established", kAllowed, config.timeouts.nat_tcp_established);
+        group.read("nat_tcp_transitory", kAllowed, config.timeouts.nat_tcp_transitory);
+        group.read("nat_udp", kAllowed, config.timeouts.nat_udp);
     });
 }
 
@@ -230,6 +236,37 @@ void read_vlan(GroupReader& group, VlanTags& vlan) {
         vlan = {static_cast<std::uint16_t>(ids[0]), static_cast<std::uint16_t>(ids[1])};
 }
 
+// "32768-65535".
+Result<L4PortRange> snat_ports(std::string_view text) {
+    const std::string allowed = "allowed: a range of ports from 1024 on, as in \"32768-65535\"";
+    L4PortRange range{0, 0};
+    const char* const end = text.data() + text.size();
+    const auto first = std::from_chars(text.data(), end, range.first);
+    if (first.ec != std::errc{} || first.ptr == end || *first.ptr != '-')
+        return operator_error(fmt::format("is {}; {}", in_quotes(text), allowed));
+    const auto last = std::from_chars(first.ptr + 1, end, range.last);
+    if (last.ec != std::errc{} || last.ptr != end || range.first < kMinSnatPort || range.last < range.first)
+        return operator_error(fmt::format("is {}; {}", in_quotes(text), allowed));
+    return range;
+}
+
+void read_snat(GroupReader& group, SnatConfig& snat) {
+    snat.where = group.where();
+    group.require({"addresses"});
+    for (const TextAt& text : group.texts("addresses")) {
+        const auto address = parse_ip_address(text.text);
+        if (address)
+            snat.addresses.push_back(*address);
+        else
+            group.error_at(text.where,
+                           fmt::format("snat: {} is no IP address; allowed: one of the port's addresses, "
+                                       "as in \"10.1.0.2\"",
+                                       in_quotes(text.text)));
+    }
+    group.read_text("ports", snat_ports, snat.ports);
+    snat.keys = group.key_lines();
+}
+
 }  // namespace
 
 void read_ports(GroupReader& root, Config& config) {
@@ -245,7 +282,7 @@ void read_ports(GroupReader& root, Config& config) {
         read_vlan(group, port.vlan);
         port.host_interface = default_host_interface(port.device, config.ports.size() - 1);
         group.read_text("host_interface", host_interface, port.host_interface);
-        group.not_built("snat", "remove it: it serves mode nat, which is not built either");
+        group.group("snat", [&](GroupReader& snat) { read_snat(snat, port.snat); });
         port.keys = group.key_lines();
     });
 }

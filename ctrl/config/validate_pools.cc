@@ -16,7 +16,7 @@ void refuse_unbuilt(CheckContext& check, const auto& group, const std::string& w
     if (group.forwarding && !is_built(*group.forwarding))
         check.error(group, "forwarding",
                     fmt::format("{}: forwarding = \"{}\" is not built yet; allowed: \"dsr\", "
-                                "\"ipip\", \"gue\"",
+                                "\"ipip\", \"gue\", \"nat\"",
                                 what, name_of(*group.forwarding)));
 }
 

@@ -7,6 +7,7 @@
 #include "ctrl/config/validate_rules.h"
 #include "dataplane/ids.h"
 #include "dataplane/net/address_text.h"
+#include "dataplane/state/session.h"
 
 namespace weir {
 namespace {
@@ -90,6 +91,29 @@ void check_port_addresses(CheckContext& check, const PortConfig& port,
                                 name_of(port), port.mtu, grouped(kMinMtuV6), grouped(kMaxMtu)));
 }
 
+// What weir translates to comes back to the port only if the port has the address; and what is both a VIP and
+// this would be two things at once.
+void check_snat(CheckContext& check, const PortConfig& port, std::size_t& so_far) {
+    for (const IpAddress& address : port.snat.addresses) {
+        const std::string what = fmt::format("{}: snat address {}", name_of(port), to_text(address));
+        const bool own = std::ranges::any_of(
+            port.addresses, [&](const IpPrefix& prefix) { return prefix.address == address; });
+        if (!own)
+            check.error(port.snat, "addresses",
+                        fmt::format("{} is not among the port's addresses; allowed: one of those", what));
+        if (check.vips.contains(address))
+            check.error(port.snat, "addresses",
+                        fmt::format("{} is also a VIP; allowed: another address", what));
+        if (std::ranges::count(port.snat.addresses, address) > 1)
+            check.error(port.snat, "addresses", fmt::format("{} stands twice; remove one", what));
+    }
+    so_far += port.snat.addresses.size();
+    if (so_far > kMaxSnatAddresses && so_far - port.snat.addresses.size() <= kMaxSnatAddresses)
+        check.error(port.snat, "addresses",
+                    fmt::format("{}: {} snat addresses so far; allowed: at most {} over all ports",
+                                name_of(port), so_far, kMaxSnatAddresses));
+}
+
 // The name is for an interface that weir makes: nobody else's, and not that of a port's own device.
 void check_host_interfaces(CheckContext& check) {
     std::map<std::string_view, const PortConfig*> seen;
@@ -128,6 +152,7 @@ void check_ports(CheckContext& check) {
     std::map<std::string, std::vector<const PortConfig*>> devices;
     std::map<std::string, const PortConfig*> interfaces;
     std::map<IpAddress, const PortConfig*> addresses;
+    std::size_t snat_addresses = 0;
     for (const PortConfig& port : ports) {
         auto& on_device = devices[device_name(port)];
         if (on_device.empty())
@@ -136,6 +161,7 @@ void check_ports(CheckContext& check) {
             check_shared_device(check, port, on_device);
         on_device.push_back(&port);
         check_port_addresses(check, port, addresses);
+        check_snat(check, port, snat_addresses);
     }
     check_host_interfaces(check);
 }

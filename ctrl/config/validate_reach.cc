@@ -85,6 +85,8 @@ class ReachRule {
                 if (!modes.test(i) || !is_built(mode)) continue;
                 if (is_tunnel(mode))
                     check_tunnel(pool, backend, mode, egress);
+                else if (mode == ForwardingMode::nat)
+                    check_nat(pool, backend, use, egress);
                 else
                     off_link_error |= !check_dsr(pool, backend, egress);
             }
@@ -92,7 +94,8 @@ class ReachRule {
             if (egress.port == nullptr && !asks_kernel_) counts.no_route.add(backend);
             if (egress.port != nullptr && !has_host(*egress.port) && egress.neighbor == nullptr)
                 counts.no_mac.add(backend);
-            if (backend.port && !taken(use.ports, *backend.port)) counts.other_port.add(backend);
+            if (backend.port && !taken(use.ports, *backend.port) && has_one_way(modes))
+                counts.other_port.add(backend);
         }
         warn(pool, use, counts);
     }
@@ -101,6 +104,40 @@ class ReachRule {
         return std::any_of(ports.begin(), ports.end(), [&](const PortRange& range) {
             return range.any || (range.first <= port && port <= range.last);
         });
+    }
+
+    static bool has_one_way(Modes modes) { return modes.reset(bit(ForwardingMode::nat)).any(); }
+
+    // VIP and backend are of one family, and there is an address to translate to.
+    void check_nat(const PoolConfig& pool, const BackendConfig& backend, const Use& use,
+                   const Egress& egress) {
+        const Family family = backend.address.family();
+        if (use.service->vip.family() != family && mixed_.insert(&pool).second)
+            check_.error(
+                backend, "address",
+                fmt::format("pool {}: backend {}: mode nat from service {} ({}) to {} needs NAT64, "
+                            "which is not built yet; allowed: backends of the VIP's family, or "
+                            "forwarding = \"ipip\" or \"gue\"",
+                            in_quotes(pool.name), in_quotes(backend.name), in_quotes(use.service->name),
+                            to_text(use.service->vip), to_text(backend.address)));
+        const auto has_snat = [&](const PortConfig& port) {
+            return std::ranges::any_of(port.snat.addresses,
+                                       [&](const IpAddress& address) { return address.family() == family; });
+        };
+        const auto& ports = check_.config.ports;
+        const bool fine =
+            egress.port != nullptr ? has_snat(*egress.port) : std::ranges::any_of(ports, has_snat);
+        if (fine || ports.empty()) return;
+        const PortConfig& port = egress.port != nullptr ? *egress.port : ports.front();
+        if (!sourceless_.emplace(&port, family).second) return;
+        check_.error(port, "snat",
+                     fmt::format("port {}: no {} address in snat, which mode nat (the default) needs as the "
+                                 "source of packets to pool {}, backend {} ({}:{}); add one of the port's "
+                                 "addresses, as in snat = {{ addresses = [ \"{}\" ]; }}, or choose "
+                                 "forwarding = \"dsr\", \"ipip\" or \"gue\"",
+                                 in_quotes(port.name), family == Family::v4 ? "IPv4" : "IPv6",
+                                 in_quotes(pool.name), in_quotes(backend.name), backend.where.file,
+                                 backend.where.line, family == Family::v4 ? "10.1.0.2" : "fd00:1::2"));
     }
 
     // False if the backend's MAC cannot be found.
@@ -188,6 +225,7 @@ class ReachRule {
     std::map<std::string_view, Use> uses_;
     std::map<const PortConfig*, unsigned> overheads_;  // the largest of each port
     std::set<std::pair<const PortConfig*, Family>> sourceless_;
+    std::set<const PoolConfig*> mixed_;
 };
 
 }  // namespace

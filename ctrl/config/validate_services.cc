@@ -42,17 +42,10 @@ void check_pool_and_mode(CheckContext& check, const ServiceConfig& service) {
                                 meant.empty() ? "" : fmt::format("; did you mean {}?", in_quotes(meant))));
     }
     if (is_built(service.forwarding)) return;
-    const bool overridden = pool != check.pools.end() && pool->second->forwarding;
-    if (service.forwarding != ForwardingMode::nat)
-        check.error(service, "forwarding",
-                    fmt::format("{}: forwarding = \"{}\" is not built yet; allowed: \"dsr\", "
-                                "\"ipip\", \"gue\"",
-                                name_of(service), name_of(service.forwarding)));
-    else if (!overridden)
-        check.error(service, "forwarding",
-                    fmt::format("{}: forwarding = \"nat\" (the default if the key is absent) is "
-                                "not built yet; allowed: \"dsr\", \"ipip\", \"gue\"",
-                                name_of(service)));
+    check.error(service, "forwarding",
+                fmt::format("{}: forwarding = \"{}\" is not built yet; allowed: \"dsr\", "
+                            "\"ipip\", \"gue\", \"nat\"",
+                            name_of(service), name_of(service.forwarding)));
 }
 
 // One protocol and range that a service takes on its VIP.

@@ -6,6 +6,7 @@
 
 #include "ctrl/metrics/family_builder.h"
 #include "ctrl/metrics/kernel_metrics.h"
+#include "ctrl/metrics/nat_metrics.h"
 
 namespace weir {
 namespace {
@@ -266,15 +267,14 @@ void add_sticky(const MetricsInput& input, Families& families) {
          {"sticky_full_total", "New flows of clients that found no room: placed by hash, not remembered.",
           [](const Worker& w) { return number(w.counters->sticky_full.value()); }},
          {"sticky_bypassed_total",
-          "Packets placed by hash alone because the ring of their client's worker was full.",
+          "Packets placed by hash alone: the ring of their client's worker was full.",
           [](const Worker& w) { return number(w.counters->sticky_bypassed.value()); }},
          {"sticky_handed_over_total", "Packets handed over to their client's worker.",
           [](const Worker& w) { return number(w.counters->sticky_handed_over.value()); }}},
         workers, by_worker);
     add_table<Worker>(
         families, FamilyBuilder::gauge,
-        {{"sticky_table_entries",
-          "Clients of sticky pools that the worker remembers, expired ones not yet swept included.",
+        {{"sticky_table_entries", "Clients of sticky pools, expired ones not yet swept included.",
           [](const Worker& w) { return number(w.counters->sticky_entries.value()); }},
          {"sticky_table_capacity", "Clients of sticky pools that the worker has room for.",
           [](const Worker& w) { return number(w.sticky_capacity); }}},
@@ -368,6 +368,7 @@ std::vector<prometheus::MetricFamily> collect_metrics(const MetricsInput& input)
     add_ports(input, families);
     add_workers(input, families);
     add_sticky(input, families);
+    add_nat_metrics(input, families);
     add_host(input, families);
     add_host_thread(input, families);
     if (input.kernel) add_kernel_metrics(*input.kernel, families);

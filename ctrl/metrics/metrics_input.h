@@ -79,6 +79,7 @@ struct MetricsInput {
     std::vector<const WorkerCounters*> workers;  // outlive the exporter
     std::vector<std::uint64_t> flow_capacity;    // by worker
     std::vector<std::uint64_t> sticky_capacity;  // by worker
+    std::uint64_t session_capacity = 0;          // of each worker; 0: no mode nat
     double tsc_hz = 1;
     DurationHistogram publish_durations;
     std::shared_ptr<const HealthMetrics> health;  // of these labels; null together with them

@@ -45,6 +45,7 @@ class Compiler {
     void compile_views();
     void compile_view(ForwardingMode mode, std::size_t chunks);
     void compile_chunk(ForwardingMode mode, std::size_t chunk, std::span<const BackendId> ids);
+    void add_snat(const PortConfig& port, PortRecord& record, ForwardingSnapshot& snapshot);
     std::unique_ptr<const ForwardingSnapshot> assemble();
 
     const CompileInput& input_;
@@ -154,8 +155,10 @@ void Compiler::set_records(const PoolConfig& config, const IdRegistry::Pool& ids
                            std::span<const CompiledPool::Member> members, CompiledPool& pool) {
     std::vector<BackendId> present;
     auto member = members.begin();
+    const auto port_of = by_port(config);
     for (const IdRegistry::Backend& backend : ids.backends) {
         if (backend.phase == IdPhase::gone) continue;
+        const auto port = port_of.find({backend.name, backend.address});
         const bool configured = backend.phase == IdPhase::serving;
         present.push_back(backend.id);
         set_input(backend.id,
@@ -163,6 +166,8 @@ void Compiler::set_records(const PoolConfig& config, const IdRegistry::Pool& ids
                    .state = traffic_state(configured ? &*member++ : nullptr, input_.traffic[backend.id]),
                    .forwarding = backend.forwarding ? backend.forwarding : config.forwarding,
                    .address = backend.address,
+                   .port = port != port_of.end() ? port->second : std::uint16_t{0},
+                   .id = backend.id,
                    .hop = world_.hops->find(backend.address)});
     }
     std::ranges::sort(present);
@@ -262,11 +267,13 @@ void Compiler::compile_services() {
 
 void Compiler::compile_service_records() {
     world_.service_records.assign(input_.ids.service_ids(), {});
+    world_.service_vips.assign(input_.ids.service_ids(), {});
     world_.services_of_pools.assign(input_.ids.pool_ids(), {});
     for (const ServiceConfig& service : config_.services) {
         const ServiceId id = input_.ids.service_id(service.name, service.vip);
         const PoolId pool = world_.pool_ids.find(service.pool)->second;
         world_.service_records[index(id)] = {pool, service.forwarding, world_.tables[index(pool)].get()};
+        world_.service_vips[index(id)] = service.vip;
         world_.services_of_pools[index(pool)].push_back(id);
     }
 }
@@ -319,6 +326,19 @@ void Compiler::compile_chunk(ForwardingMode mode, std::size_t chunk, std::span<c
     ++work_.chunks;
 }
 
+// The addresses that the port translates to, each with the next id: `ports` are fixed while weir runs.
+void Compiler::add_snat(const PortConfig& port, PortRecord& record, ForwardingSnapshot& snapshot) {
+    for (const IpAddress& address : port.snat.addresses) {
+        record.snat.push_back({address, SnatId{static_cast<std::uint8_t>(snapshot.snat_addresses.size())}});
+        snapshot.snat_addresses.push_back(address);
+    }
+    if (record.snat.empty()) return;
+    SnatPortTables& tables = world_.snat_ports[{port.snat.ports.first, port.snat.ports.last}];
+    if (tables.v4 == nullptr) tables = make_snat_ports(port.snat.ports, input_.workers);
+    record.snat_ports_v4 = tables.v4;
+    record.snat_ports_v6 = tables.v6;
+}
+
 std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
     auto snapshot = std::make_unique<ForwardingSnapshot>();
     snapshot->generation = input_.generation;
@@ -326,6 +346,10 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
     snapshot->timeouts =
         TimeoutTable({to_ticks(config_.timeouts.tcp_opening), to_ticks(config_.timeouts.tcp_established),
                       to_ticks(config_.timeouts.tcp_closing), to_ticks(config_.timeouts.udp)});
+    snapshot->session_timeouts = {.established = to_ticks(config_.timeouts.nat_tcp_established),
+                                  .transitory = to_ticks(config_.timeouts.nat_tcp_transitory),
+                                  .udp = to_ticks(config_.timeouts.nat_udp)};
+    snapshot->service_vips = world_.service_vips;
     snapshot->services = world_.services;
     for (std::size_t mode = 0; mode < kForwardingModes; ++mode)
         if (world_.modes.test(mode)) snapshot->backends[mode] = BackendView(world_.chunks[mode]);
@@ -343,6 +367,8 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
         record.vlan = world_.ports[i].vlan;
         record.mtu = world_.ports[i].mtu;
         record.has_host = !config_.ports[i].host_interface.empty();
+        add_snat(config_.ports[i], record, *snapshot);
+        snapshot->exits[i].egress = PortId{static_cast<std::uint8_t>(i)};
         record.addresses =
             own_addresses(PortId{static_cast<std::uint8_t>(i)}, config_.ports[i], world_.kernel);
         snapshot->ports.push_back(std::move(record));

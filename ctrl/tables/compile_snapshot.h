@@ -57,6 +57,11 @@ struct CompiledPool {
     std::uint64_t checksum = 0;    // of its name and its Maglev table
 };
 
+// Of one range of ports, for each family.
+struct SnatPortTables {
+    std::shared_ptr<const SnatPorts> v4, v6;
+};
+
 class CompiledWorld {
   public:
     // `derive`: NextHops' derive_unknown_macs. Key and option hold for the life of the process.
@@ -78,8 +83,10 @@ class CompiledWorld {
     std::bitset<kForwardingModes> modes;  // used by a service
     std::vector<ServiceRule> rules;
     ServiceTable services;
-    std::vector<ServiceRecord> service_records;             // by ServiceId
-    std::vector<std::vector<ServiceId>> services_of_pools;  // by PoolId
+    std::vector<ServiceRecord> service_records;                                    // by ServiceId
+    std::vector<IpAddress> service_vips;                                           // by ServiceId
+    std::map<std::pair<std::uint16_t, std::uint16_t>, SnatPortTables> snat_ports;  // by first and last port
+    std::vector<std::vector<ServiceId>> services_of_pools;                         // by PoolId
 
     [[nodiscard]] bool is_placed(PoolId id) const {
         return index(id) < pools.size() && pools[index(id)].place != CompiledPool::kNowhere;
@@ -95,6 +102,7 @@ struct CompileInput {
     std::span<const PoolId> drained{};  // what IdRegistry::end_drains() returned for this generation
     const WaysChange* ways = nullptr;   // what KernelWays::take_change() returned; null: nothing changed
     std::bitset<kMaxPorts> disabled_ports{};
+    std::uint16_t workers = 1;  // that share the SNAT ports; fixed
 };
 
 // How much was made anew: tests and the reload's log line.

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "ctrl/config/tunnel_overhead.h"
 #include "ctrl/tables/compile_snapshot.h"
 #include "dataplane/net/address_text.h"
 
@@ -20,7 +21,7 @@ std::string obstacle(const BackendInput& backend, ForwardingMode mode, const Com
         return fmt::format(
             "backend {}: reached through the router {}, but dsr needs it on port \"{}\"'s link", address,
             to_text(hop.address), port_name());
-    if (mode != ForwardingMode::dsr && !hop.has_source)
+    if (is_tunnel(mode) && !hop.has_source)
         return fmt::format("backend {}: port \"{}\" has no IPv{} address to send tunnelled packets from",
                            address, port_name(), backend.address.is_v4() ? 4 : 6);
     if (!hop.resolved && hop.by_kernel)

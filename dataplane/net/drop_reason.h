@@ -43,6 +43,8 @@ namespace weir {
     X(nd_malformed, "neighbour solicitation that RFC 4861 7.1.1 forbids")                                 \
     X(nd_not_vip, "neighbour discovery for none of weir's addresses")                                     \
     X(no_service, "VIP without a service on that protocol and L4 port")                                   \
+    X(unsolicited, "to a SNAT port, but no session has that backend, address and port")                   \
+    X(reply_too_big, "a backend's reply exceeds the MTU of the client's port")                            \
     /* punt: to the kernel, net/punt_class.h */                                                          \
     X(punt_limited, "for the kernel, more of its class than the limit lets through")                     \
     X(punt_full, "for the kernel, which does not take frames as fast as they come")                      \
@@ -54,6 +56,9 @@ namespace weir {
     X(no_neighbor, "the backend's next hop has no known MAC address")                                     \
     X(too_big, "packet and tunnel headers exceed the port's MTU")                                         \
     X(no_headroom, "no room in the mbuf for the tunnel headers")                                          \
+    X(no_session, "mode nat: a TCP segment without a session that begins none")                           \
+    X(no_snat_port, "mode nat: no SNAT address, or none with a port left towards that backend")           \
+    X(session_full, "mode nat: no room for a session")                                                    \
     X(flow_cut, "of a flow that weir has ended: its backend could not be told, the client has been")
 // clang-format on
 

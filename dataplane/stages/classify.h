@@ -1,9 +1,12 @@
 // classify: the destination of an IP packet -> service, and the flow's key and hash.
 //
-// Exits: burst.flows (TCP or UDP of a service; its bucket of the flow table is known), burst.local
+// Exits: burst.flows (TCP or UDP of a service; its bucket of the flow table is known), burst.replies (mode
+// nat: TCP or UDP to a SNAT port), burst.local
 // (ICMP for one of weir's addresses), burst.for_host (on a port with a host interface: its own addresses, and
 // groups), or a drop.
 #pragma once
+
+#include <algorithm>
 
 #include "dataplane/burst.h"
 #include "dataplane/packet.h"
@@ -59,6 +62,26 @@ bool has_martian_source(const PacketBytes& packet) noexcept {
         return is_martian_source(ip.source, static_cast<IpProtocol>(ip.next_header));
 }
 
+// A packet to a SNAT address, and to a port of its range: a backend's reply, or what pretends to be one.
+template <class F>
+bool take_reply(Burst& burst, std::uint32_t i, const PacketBytes& packet, const L4Location& l4,
+                const PortRecord& port) noexcept {
+    if (port.snat.empty() || !is_tcp_or_udp(l4.protocol) || l4.fragment) [[likely]]
+        return false;
+    const IpAddress destination{packet.at<typename F::Header>(0).destination};
+    const bool ours =
+        std::ranges::any_of(port.snat, [&](const SnatAddress& snat) { return snat.address == destination; });
+    const auto& ports = F::kFamily == Family::v4 ? port.snat_ports_v4 : port.snat_ports_v6;
+    if (!ours || check_l4(packet, l4) != kNotDropped) return false;
+    if (!ports->range().contains(packet.at<UdpHeader>(l4.offset).destination.value())) return false;
+    burst.family[i] = F::kFamily;
+    burst.event[i] = l4.protocol == IpProtocol::tcp
+                         ? kFlowEventOfTcpFlags[packet.at<TcpHeader>(l4.offset).flags]
+                         : FlowEvent::datagram;
+    burst.replies.push(i);
+    return true;
+}
+
 // Where a packet that no service takes goes on a port with a host interface. False: not to the kernel.
 template <class F>
 bool leave_to_host(Burst& burst, std::uint32_t i, const PacketBytes& packet, const L4Location& l4,
@@ -107,6 +130,7 @@ void classify(Burst& burst, std::uint32_t i, const ClassifyContext& context) noe
     ServiceId service = kNoService;
     bool is_the_hosts = false;
     if (reason == kNotDropped) {
+        if (detail::take_reply<F>(burst, i, packet, l4, context.world.ports[index(burst.port)])) return;
         reason = detail::judge<F>(burst, packet, l4, context, service);
         is_the_hosts = service == kNoService && reason != DropReason::ip_martian_source &&
                        detail::leave_to_host<F>(burst, i, packet, l4, context.world);

@@ -24,6 +24,7 @@
 #include "dataplane/packet.h"
 #include "dataplane/stages/cut.h"
 #include "dataplane/stages/flow_of.h"
+#include "dataplane/stages/nat.h"
 #include "dataplane/stages/sticky.h"
 #include "dataplane/state/flow_state.h"
 #include "dataplane/state/flow_table.h"
@@ -40,6 +41,7 @@ struct SelectionContext {
     ResetBuffer& resets;
     Tick now;
     StickyPart& sticky;
+    NatPart& nat;
 };
 
 // An entry has left a flow table (evicted, expired, rebound): its service and backend have one active flow
@@ -66,9 +68,13 @@ inline void count_new_flow(WorkerCounters& counters, ServiceId service, BackendI
     counters.backends[index(backend)].new_flows.add(1);
 }
 
-// Where a new flow goes: as it is pinned, else as the pool's table says; or kNoBackend.
+// Where a new flow goes: where its session is, as it is pinned, else as the pool's table says; or kNoBackend.
 inline BackendId choice_for(const Burst& burst, std::uint32_t i, const SelectionContext& context,
                             const ServiceRecord& service, std::uint64_t hash) noexcept {
+    if (context.nat.is_on()) {
+        const BackendId translated = context.nat.backend_of(burst, i, context.now);
+        if (honoured(context.world, service, translated) != nullptr) return translated;
+    }
     if (burst.pinned.has(i) && honoured(context.world, service, burst.pin[i]) != nullptr) return burst.pin[i];
     return choose_backend(*service.table, hash, context.now);
 }
@@ -86,6 +92,10 @@ inline BackendId select_new(const Burst& burst, std::uint32_t i, const Selection
     if (chosen == kNoBackend) return chosen;
     const FlowState state = first_flow_state(burst.event[i]);
     if (state == FlowState::none) return chosen;  // a RST or FIN begins nothing
+    const bool is_translated = context.world.view_of(record)[chosen].path == RewritePath::nat;
+    if (is_translated && state == FlowState::tcp_midflow &&
+        context.nat.backend_of(burst, i, context.now) != chosen)
+        return chosen;  // nor does a segment without a session: that stage drops it
 
     count_new_flow(context.counters, service, chosen);
     const InsertResult result = context.flows.insert(burst.hash[i], {service, chosen}, state, context.now,
@@ -143,6 +153,8 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
     burst.backend[i] = &record;
     burst.egress_ports |= 1u << index(record.egress);
     burst.selected_for(record.path, i).push(i);
+    if (record.path == RewritePath::nat) [[unlikely]]
+        return;  // it may still come to nothing, and counts what it sends
     BackendCounters& counters = context.counters.backends[index(id)];
     counters.packets.add(1);
     counters.bytes.add(length);

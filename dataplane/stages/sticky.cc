@@ -129,14 +129,16 @@ std::uint32_t StickyPart::answer(std::span<rte_mbuf*> packets, const ForwardingS
     std::array<rte_mbuf*, kBurstSize> back;
     for (std::size_t at = 0; at < packets.size();) {
         const HandOver note = HandOver::of(packets[at]);
-        if (note.kind == HandOverKind::client_choice) {
+        if (note.kind == HandOverKind::client_choice || note.kind == HandOverKind::reply) {
             packets[kept++] = packets[at++];
             continue;
         }
         std::uint32_t count = 0;
         for (; at < packets.size() && count < back.size(); ++at) {  // a run from one origin
             const HandOver next = HandOver::of(packets[at]);
-            if (next.kind == HandOverKind::client_choice || next.origin != note.origin) break;
+            if (next.kind == HandOverKind::client_choice || next.kind == HandOverKind::reply ||
+                next.origin != note.origin)
+                break;
             decide_handed(packets[at], next, world, now);
             back[count++] = packets[at];
         }

@@ -96,7 +96,12 @@ struct alignas(64) WorkerCounters {
     Counter sticky_full;         // new clients without an entry: by hash until there is room
     Counter sticky_bypassed;     // new flows by hash alone: the owner's ring was full
     Counter sticky_handed_over;  // packets to the worker that decides for their client
-    Counter packets_in_flight;   // in this worker's ring, as it last saw it
+    Counter sessions;            // translated flows, live or not yet swept; each has one SNAT port
+    Counter session_inserts;
+    Counter session_evictions;    // sessions that nobody had answered and that made room
+    Counter replies;              // of backends, translated back
+    Counter replies_handed_over;  // to the worker that has their session
+    Counter packets_in_flight;    // in this worker's ring, as it last saw it
 
     Counter loops;                // heartbeat
     Counter busy_tsc, idle_tsc;   // TSC cycles of loops with and without a packet

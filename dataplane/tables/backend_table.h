@@ -13,11 +13,13 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
 #include "dataplane/ids.h"
 #include "dataplane/net/address.h"
+#include "dataplane/net/byte_order.h"
 #include "dataplane/tables/forwarding_mode.h"
 
 namespace weir {
@@ -31,8 +33,8 @@ enum class TrafficState : std::uint8_t {
 
 // Which of rewrite's loops a packet to the backend goes through: the mode and, of a tunnel, the family of the
 // outer header.
-enum class RewritePath : std::uint8_t { dsr, ipip_v4, ipip_v6, gue_v4, gue_v6 };
-inline constexpr std::size_t kRewritePaths = 5;
+enum class RewritePath : std::uint8_t { dsr, ipip_v4, ipip_v6, gue_v4, gue_v6, nat };
+inline constexpr std::size_t kRewritePaths = 6;
 
 struct alignas(64) BackendRecord {
     PoolId pool = kNoPool;  // whose known flows pass: kNoPool exactly if the state is absent or cut
@@ -55,6 +57,24 @@ struct alignas(64) BackendRecord {
 };
 static_assert(sizeof(BackendRecord) == 128, "two cache lines, IPv4 modes touch only the first");
 static_assert(offsetof(BackendRecord, header) == 16);
+
+// Mode nat: what stands behind the Ethernet header in the place of a tunnel's headers.
+struct NatTarget {
+    std::array<std::uint8_t, 16> address;  // an IPv4 address in the first four bytes, zeros behind it
+    Be16 port;                             // 0: the one that the client has dialled
+    BackendId id;
+
+    static constexpr std::size_t kPlace = 14;  // in BackendRecord::header
+    [[nodiscard]] static NatTarget of(const BackendRecord& record) noexcept {
+        NatTarget target;
+        std::memcpy(&target, record.header.data() + kPlace, sizeof(target));
+        return target;
+    }
+    void put_in(BackendRecord& record) const noexcept {
+        std::memcpy(record.header.data() + kPlace, this, sizeof(*this));
+    }
+};
+static_assert(std::is_trivially_copyable_v<NatTarget> && sizeof(NatTarget) == 24);
 
 inline constexpr std::uint32_t kBackendsPerChunk = 1024;
 using BackendChunk = std::array<BackendRecord, kBackendsPerChunk>;

@@ -17,7 +17,8 @@ inline constexpr std::size_t kForwardingModes = kForwardingModeNames.size();
 
 // What is built so far; the configuration refuses the others by name.
 constexpr bool is_built(ForwardingMode mode) noexcept {
-    return mode == ForwardingMode::dsr || mode == ForwardingMode::ipip || mode == ForwardingMode::gue;
+    return mode == ForwardingMode::dsr || mode == ForwardingMode::ipip || mode == ForwardingMode::gue ||
+           mode == ForwardingMode::nat;
 }
 
 constexpr std::string_view name_of(ForwardingMode mode) noexcept {

@@ -15,10 +15,12 @@
 #include "dataplane/net/aes_hash.h"
 #include "dataplane/net/vlan_tags.h"
 #include "dataplane/state/flow_state.h"
+#include "dataplane/state/session.h"
 #include "dataplane/tables/backend_table.h"
 #include "dataplane/tables/maglev_table.h"
 #include "dataplane/tables/ramps.h"
 #include "dataplane/tables/service_table.h"
+#include "dataplane/tables/snat_ports.h"
 #include "dataplane/tables/sticky_rule.h"
 
 namespace weir {
@@ -42,6 +44,12 @@ struct ServiceRecord {
     const PoolTable* table = nullptr;  // kept alive by ForwardingSnapshot::pools; null: no such service
 };
 
+// An address that weir translates to.
+struct SnatAddress {
+    IpAddress address;
+    SnatId id{};
+};
+
 // What weir answers on a port, and with which MAC it sends.
 struct PortRecord {
     MacAddress mac;
@@ -52,6 +60,9 @@ struct PortRecord {
     std::uint16_t mtu = 1500;
     bool has_host = false;             // the kernel has a twin of the port: what is its own goes there
     std::vector<IpAddress> addresses;  // its own: the kernel's on the twin, else answered like VIPs
+    std::vector<SnatAddress> snat;     // of what mode nat sends out of it
+    // By family; null where `snat` is empty.
+    std::shared_ptr<const SnatPorts> snat_ports_v4, snat_ports_v6;
 };
 
 struct ForwardingSnapshot {
@@ -63,6 +74,11 @@ struct ForwardingSnapshot {
     std::array<BackendView, kForwardingModes> backends;
     std::vector<std::shared_ptr<const PoolTable>> pools;  // by PoolId; null where absent
     bool has_sticky_pools = false;
+    SessionTimeouts session_timeouts;
+    std::vector<IpAddress> service_vips;    // by ServiceId
+    std::vector<IpAddress> snat_addresses;  // by SnatId
+    // By PortId: all that transmit asks for of a packet to no backend is by which port it leaves.
+    std::array<BackendRecord, kMaxPorts> exits;
     std::vector<PortRecord> ports;  // by PortId
     // Sum over the pools of FNV-1a of the name and the Maglev checksum: equal on two appliances that would
     // pick the same backends.

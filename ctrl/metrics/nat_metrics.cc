@@ -1,0 +1,47 @@
+#include "ctrl/metrics/nat_metrics.h"
+
+#include <array>
+#include <string>
+
+#include "ctrl/metrics/family_builder.h"
+
+namespace weir {
+namespace {
+
+struct CounterMetric {
+    const char *name, *help;
+    Counter WorkerCounters::*counter;
+};
+
+constexpr std::array kCounters = {
+    CounterMetric{"nat_sessions_total", "Sessions begun.", &WorkerCounters::session_inserts},
+    CounterMetric{"nat_session_evictions_total",
+                  "Sessions that nobody had answered and that made room for others.",
+                  &WorkerCounters::session_evictions},
+    CounterMetric{"nat_replies_total", "Packets of backends, translated back.", &WorkerCounters::replies},
+    CounterMetric{"nat_replies_handed_over_total",
+                  "Packets of backends that came to another worker than their session's.",
+                  &WorkerCounters::replies_handed_over},
+};
+
+}  // namespace
+
+void add_nat_metrics(const MetricsInput& input, std::vector<prometheus::MetricFamily>& families) {
+    if (input.session_capacity == 0) return;
+    const auto by_worker = [&](FamilyBuilder family, auto&& value_of) {
+        for (std::size_t i = 0; i < input.workers.size(); ++i)
+            family.add({{"worker", std::to_string(i)}}, static_cast<double>(value_of(*input.workers[i])));
+        family.finish(families);
+    };
+    for (const CounterMetric& metric : kCounters)
+        by_worker(FamilyBuilder::counter(metric.name, metric.help),
+                  [&](const WorkerCounters& worker) { return (worker.*metric.counter).value(); });
+    by_worker(FamilyBuilder::gauge("nat_sessions",
+                                   "Sessions, each with a SNAT port; expired ones not yet swept "
+                                   "included."),
+              [](const WorkerCounters& worker) { return worker.sessions.value(); });
+    by_worker(FamilyBuilder::gauge("nat_session_capacity", "Sessions that the worker has room for."),
+              [&](const WorkerCounters&) { return input.session_capacity; });
+}
+
+}  // namespace weir

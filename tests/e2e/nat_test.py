@@ -1,0 +1,88 @@
+"""Mode nat: clients reach servers that know nothing of weir, and the answers come back through it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.load import Wrk
+from lab.proofs import curl
+from lab.scenarios import VIP4, VIP6
+from lab.servers import WebServers
+from lab.shell import wait_until
+from lab.topology import Lab
+from lab.weir import Weir, config_text
+
+URLS = {VIP4: f"http://{VIP4}/", VIP6: f"http://[{VIP6}]/"}
+SNAT_PORTS = range(20000, 30001)
+pytestmark = pytest.mark.parametrize("layout", ["one_arm", "two_arms"], indirect=True)
+EACH_VIP = pytest.mark.parametrize("vip", [VIP4, VIP6])
+
+
+def nat_config(lab: Lab) -> str:
+    """The scenario's, in mode nat: each port translates to its own addresses."""
+    def with_snat(match: re.Match[str]) -> str:
+        own = [address.split("/")[0] for address in re.findall(r'"([^"]+)"', match[1])]
+        listed = ", ".join(f'"{address}"' for address in own)
+        return (f'{match[0]} snat = {{ addresses = [ {listed} ]; '
+                f'ports = "{SNAT_PORTS.start}-{SNAT_PORTS.stop - 1}"; }};')
+    text = config_text(lab.network).replace('forwarding = "dsr"', 'forwarding = "nat"')
+    return re.sub(r"addresses = \[([^\]]*)\];", with_snat, text).replace(
+        "workers = 1;", "workers = 2;").replace('"; addresses', ',qpairs=2"; addresses')
+
+
+@pytest.fixture(scope="module")
+def weir(lab: Lab, servers: WebServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weir]:
+    with Weir(lab, tmp_path_factory.mktemp("weir"), nat_config(lab)) as running:
+        assert wait_until(running.knows_its_neighbors, 10), running.log()
+        yield running
+
+
+@EACH_VIP
+def test_curl_reaches_every_server(lab: Lab, weir: Weir, servers: WebServers, vip: str) -> None:
+    answers = {curl(lab, URLS[vip], seconds=5).strip() for _ in range(40)}
+    assert answers == set(servers.by_name), weir.log()
+
+
+@EACH_VIP
+def test_100_megabytes_arrive_whole_each_way(lab: Lab, weir: Weir, servers: WebServers, tmp_path: Path,
+                                             vip: str) -> None:
+    got = tmp_path / "100m"
+    lab.execute("client", "curl", "-sS", "--max-time", "60", "-o", str(got), URLS[vip] + "100m", timeout=70)
+    with open(got, "rb") as content:
+        assert hashlib.file_digest(content, "sha256").hexdigest() == servers.sha256
+    got.unlink()
+    name = f"nat-{'v6' if ':' in vip else 'v4'}"
+    lab.execute("client", "curl", "-sS", "--fail", "--max-time", "60", "-T", str(servers.files / "100m"),
+                f"{URLS[vip]}put/{name}", timeout=70)
+    kept = [file for server in servers.by_name.values() if (file := server.directory / "put" / name).exists()]
+    assert len(kept) == 1
+    with open(kept[0], "rb") as content:
+        assert hashlib.file_digest(content, "sha256").hexdigest() == servers.sha256
+    kept[0].unlink()
+
+
+def test_load_without_failures(lab: Lab, weir: Weir, tmp_path: Path) -> None:
+    with Wrk(lab, tmp_path, URLS[VIP4], seconds=4) as wrk:
+        result = wrk.result()
+    assert result.failed == 0 and result.requests > 100, result.text
+    metrics = weir.metrics()
+    assert metrics.sum("nat_replies_total") > result.requests
+    assert metrics.sum("nat_sessions") > 0
+    assert metrics.sum("dropped_packets_total", reason="unsolicited") == 0, metrics.text
+
+
+def test_forged_packets_to_snat_ports_are_dropped(lab: Lab, weir: Weir) -> None:
+    before = weir.metrics().sum("dropped_packets_total", reason="unsolicited")
+    own = lab.network.port("edge").own[0]
+    for port in (20000, 25000, 29999):
+        assert not lab.succeeds("client", "nc", "-z", "-w", "1", own, str(port))
+    assert weir.metrics().sum("dropped_packets_total", reason="unsolicited") >= before + 3
+
+
+def test_every_packet_is_accounted_for(lab: Lab, weir: Weir) -> None:
+    assert wait_until(lambda: weir.metrics().unaccounted() == 0, 3), weir.metrics().text

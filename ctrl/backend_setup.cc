@@ -40,6 +40,7 @@ struct Needs {
     bool gue = false;
 
     void add(const ServiceConfig& service, ForwardingMode mode, const IpAddress& backend) {
+        if (mode == ForwardingMode::nat) return;  // any server will do as it is
         vips.emplace(entrance_of(mode, backend, service.vip), service.vip);
         if (!is_tunnel(mode)) return;
         unsigned& most = overheads[service.vip];
@@ -153,7 +154,8 @@ void write_services(const Config& config, const Subject& subject, Script& script
             script.line("#   service {}: VIP {}, forwarding {}", service.name, to_text(service.vip),
                         name_of(mode_of(service, *subject.pool, *subject.backend)));
     if (subject.needs.vips.empty())
-        script.line("# No service uses pool {}: nothing to do.", subject.pool->name);
+        script.line("# No service uses pool {} in a mode that needs anything here: nothing to do.",
+                    subject.pool->name);
 }
 
 // Before any VIP is there: none is ever heard of.

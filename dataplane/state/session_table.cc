@@ -129,11 +129,12 @@ void SessionTable::erase(Session& session) noexcept {
     --entries_;
 }
 
-// Null: all that it has looked at are answered.
+// Null: all that it has looked at are answered. Where it looks is a linear congruential walk: sessions that
+// are long answered lie side by side.
 Session* SessionTable::choose_victim(Tick now) noexcept {
     for (std::uint32_t looks = 0; looks < kEvictionLooks && used_ != 0; ++looks) {
-        Session& session = records_[hand_];
-        hand_ = hand_ + 1 == used_ ? 0 : hand_ + 1;
+        dice_ = dice_ * 1'664'525 + 1'013'904'223;
+        Session& session = records_[std::uint64_t{dice_} * used_ >> 32];
         if (!session.is_live(now) || session.is_unanswered()) return &session;
     }
     return nullptr;

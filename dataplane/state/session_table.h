@@ -5,9 +5,9 @@
 // can move up when one before it goes (no tombstones). Tags come from hashes under a key that nobody knows,
 // and a match is compared in full: a session is found by exactly its tuple.
 //
-// Full: the session that nobody has answered and that the clock hand meets first makes room; it looks at
-// kEvictionLooks records, so that a SYN flood pushes out its own sessions, and no answered one. Expired
-// sessions are misses, swept or not.
+// Full: a session that nobody has answered makes room, the first among kEvictionLooks of the table, taken
+// here and there. So a SYN flood, of which the table is then full, pushes out its own sessions, and no
+// answered one. Expired sessions are misses, swept or not.
 //
 // One thread: the worker that owns it. No allocation; the memory is the caller's.
 #pragma once
@@ -24,7 +24,7 @@ namespace weir {
 
 class SessionTable {
   public:
-    static constexpr std::uint32_t kEvictionLooks = 16;
+    static constexpr std::uint32_t kEvictionLooks = 32;
 
     [[nodiscard]] static std::size_t bytes_for(std::uint64_t sessions) noexcept;
     // `memory`: bytes_for(sessions) of them, zeroed, aligned to 64; empty: a table without room.
@@ -116,7 +116,7 @@ class SessionTable {
     Cell *by_client_ = nullptr, *by_reply_ = nullptr;
     std::uint32_t mask_ = 0, capacity_ = 0, used_ = 0;  // records below used_ have been in use
     std::uint32_t free_ = kNone;                        // list of free records, linked by their `deadline`
-    std::uint32_t entries_ = 0, swept_ = 0, hand_ = 0;
+    std::uint32_t entries_ = 0, swept_ = 0, dice_ = 0;
 };
 
 }  // namespace weir

@@ -37,6 +37,11 @@ NOT_BY_REPLAY = {
     "port_down": "a capture is never down; tests/pipeline disables a port",
     "no_headroom": "captures become mbufs with DPDK's headroom; tests/pipeline has mbufs without",
     "flow_cut": "a replay's world does not change, and a cut backend gets no new flows; tests/pipeline changes it",
+    "unsolicited": "mode nat's ports depend on the number of workers; tests/pipeline/nat_test.cc",
+    "reply_too_big": "the same",
+    "no_session": "the same",
+    "no_snat_port": "the same",
+    "session_full": "the same",
     "no_neighbor": "replay derives the MAC address of an unknown next hop; tests/pipeline leaves it out",
 }
 

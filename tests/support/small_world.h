@@ -150,15 +150,20 @@ struct TestWire {
 class SteppedWorker {
   public:
     SteppedWorker(WorkerCounters& counters, std::uint64_t flows, std::uint64_t clients = 0,
-                  std::uint32_t id = 0, WorkerRings* rings = nullptr)
+                  std::uint32_t id = 0, WorkerRings* rings = nullptr, std::uint64_t sessions = 0)
         : memory_(std::move(
               *HugeMemory::allocate(FlowTable::bytes_for(flows) + StickyTable::bytes_for(clients), false))),
+          session_memory_(std::move(
+              *HugeMemory::allocate(SessionTable::bytes_for(std::max(sessions, std::uint64_t{1})), false))),
           counters_(counters),
           rings_(rings),
           id_(id),
           pipeline_(memory_.bytes().first(FlowTable::bytes_for(flows)), HashKey::zero(), counters, {},
                     {.memory = memory_.bytes().subspan(FlowTable::bytes_for(flows),
                                                        clients == 0 ? 0 : StickyTable::bytes_for(clients)),
+                     .worker = id,
+                     .rings = rings},
+                    {.memory = session_memory_.bytes().first(SessionTable::bytes_for(sessions)),
                      .worker = id,
                      .rings = rings}) {}
 
@@ -218,7 +223,7 @@ class SteppedWorker {
         pipeline_.flush(*world_, [this](PortId egress) -> TestWire& { return wires_[index(egress)]; });
     }
 
-    HugeMemory memory_;
+    HugeMemory memory_, session_memory_;
     WorkerCounters& counters_;
     WorkerRings* rings_;
     std::uint32_t id_;
@@ -233,13 +238,13 @@ class SmallWorld {
   public:
     explicit SmallWorld(Config config, std::vector<PortFacts> ports = edge_facts(), unsigned workers = 1,
                         std::uint64_t flows = 4096, bool derive_unknown_macs = true,
-                        std::uint64_t clients = 0)
+                        std::uint64_t clients = 0, std::uint64_t sessions = 0)
         : counters_(workers), world_(options(std::move(ports), derive_unknown_macs), counters_.all()) {
         apply(std::move(config));
-        if (clients != 0 && workers > 1) rings_ = std::move(*WorkerRings::make(workers));
+        if ((clients != 0 || sessions != 0) && workers > 1) rings_ = std::move(*WorkerRings::make(workers));
         for (unsigned w = 0; w < workers; ++w) {
             workers_.push_back(
-                std::make_unique<SteppedWorker>(counters_[w], flows, clients, w, rings_.get()));
+                std::make_unique<SteppedWorker>(counters_[w], flows, clients, w, rings_.get(), sessions));
             workers_.back()->join(world_, w);
             workers_.back()->latch();
         }

@@ -114,7 +114,7 @@ TEST(SessionTable, FullItForgetsTheUnansweredOnly) {
     Table t(64);
     for (std::uint16_t i = 0; i < 64; ++i) {
         Session session = session_of(i, i, static_cast<std::uint16_t>(40'000 + i));
-        if (i % 8 != 0) session.flags |= Session::kAnswered;
+        if (i % 2 != 0) session.flags |= Session::kAnswered;
         ASSERT_EQ(t.insert(session), SessionTable::Outcome::inserted);
     }
     for (std::uint16_t i = 0; i < 8; ++i) {
@@ -123,7 +123,19 @@ TEST(SessionTable, FullItForgetsTheUnansweredOnly) {
         EXPECT_EQ(t.insert(session), SessionTable::Outcome::evicted) << i;
         EXPECT_TRUE(t.removed.back().is_unanswered());
     }
-    EXPECT_EQ(t.insert(session_of(5'000, 1, 60'000)), SessionTable::Outcome::full);
+    // Until there are none left.
+    unsigned evicted = 8;
+    for (std::uint16_t i = 0; i < 1'000; ++i) {
+        Session session = session_of(5'000u + i, 1, static_cast<std::uint16_t>(51'000 + i));
+        session.flags |= Session::kAnswered;
+        const auto outcome = t.insert(session);
+        ASSERT_NE(outcome, SessionTable::Outcome::inserted);
+        if (outcome == SessionTable::Outcome::evicted) {
+            ++evicted;
+            EXPECT_TRUE(t.removed.back().is_unanswered());
+        }
+    }
+    EXPECT_EQ(evicted, 32u);
     EXPECT_EQ(t.table.entries(), 64u);
 }
 

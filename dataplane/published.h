@@ -18,7 +18,6 @@
 #include <cstdlib>
 #include <deque>
 #include <memory>
-#include <new>
 
 namespace weir {
 
@@ -28,7 +27,7 @@ class Published {
     explicit Published(std::uint32_t max_readers) : max_readers_(max_readers) {
         void* memory = std::aligned_alloc(
             RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL(rte_rcu_qsbr_get_memsize(max_readers), RTE_CACHE_LINE_SIZE));
-        if (memory == nullptr) throw std::bad_alloc();
+        if (memory == nullptr) std::abort();  // a few KiB at the start: there is no going on
         qsbr_.reset(static_cast<rte_rcu_qsbr*>(memory));
         rte_rcu_qsbr_init(qsbr_.get(), max_readers);
     }

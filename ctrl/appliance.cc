@@ -194,6 +194,7 @@ Result<void> Appliance::launch_workers(const Config& config) {
             .workers = static_cast<std::uint32_t>(worker_cpus_.size()),
             .host = &host_side_->thread().rings(w),
             .host_flows = host_flows_.get(),
+            .probe_ports = &probe_ports_,
             .sleeps_when_idle = config.dataplane.idle == IdleMode::sleep,
             .rx_interrupts = std::ranges::all_of(ports_, &Port::has_rx_interrupts)};
         for (Port& port : ports_) {

@@ -42,6 +42,7 @@ class Appliance {
     [[nodiscard]] HostSide& host_side() noexcept { return *host_side_; }
     // Null if no port has a host interface.
     [[nodiscard]] KernelView* kernel() noexcept { return kernel_.get(); }
+    [[nodiscard]] ProbePorts& probe_ports() noexcept { return probe_ports_; }
     [[nodiscard]] PortKeeper& port_keeper() noexcept { return *port_keeper_; }
     [[nodiscard]] std::span<Port> ports() noexcept { return ports_; }
     [[nodiscard]] std::span<const Port> ports() const noexcept { return ports_; }
@@ -76,6 +77,7 @@ class Appliance {
     std::unique_ptr<KernelView> kernel_;
     std::unique_ptr<World> world_;
     std::unique_ptr<HostFlows> host_flows_;
+    ProbePorts probe_ports_;
     std::unique_ptr<WorkerRings> worker_rings_;  // null: one worker
     std::vector<std::unique_ptr<Worker>> workers_;
     std::unique_ptr<PortKeeper> port_keeper_;

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "ctrl/config/first_services.h"
+#include "ctrl/health/probe_route.h"
 #include "dataplane/net/address_text.h"
+#include "dataplane/state/probe_ports.h"
 #include "drivers/netlink.h"
 
 namespace weir {
@@ -19,6 +22,47 @@ HostTapSpec spec_of(const PortConfig& config, const Port& port) {
                      .carrier = port.link_up()};
     for (const IpPrefix& address : config.addresses) spec.addresses.push_back(to_text(address));
     return spec;
+}
+
+bool has_address(const PortConfig& port, Family family) {
+    return std::ranges::any_of(port.addresses,
+                               [&](const IpPrefix& own) { return own.address.family() == family; });
+}
+
+MarkRule probe_rule(Family family) {
+    return {family == Family::v4, kProbeMark, kProbeTable, kProbeRulePriority};
+}
+
+// The port by whose host interface probes through VIPs of the family go: the first that has an address for
+// them to come from, by the file or else maybe by the kernel. Null: there are no such probes.
+const PortConfig* port_of_probes(const Config& config, Family family) {
+    const auto first = first_services(config);
+    const bool wanted = std::ranges::any_of(config.pools, [&](const PoolConfig& pool) {
+        if (!pool.health_check || pool.health_check->via != ProbePath::vip) return false;
+        const auto service = first.find(pool.name);
+        return service != first.end() && service->second->vip.family() == family;
+    });
+    if (!wanted) return nullptr;
+    const PortConfig* found = nullptr;
+    for (const PortConfig& port : config.ports) {
+        if (port.host_interface.empty()) continue;
+        if (has_address(port, family)) return &port;
+        if (found == nullptr) found = &port;
+    }
+    return found;
+}
+
+// What leads a family's probes, once their rule has brought them to the table.
+void add_way_of_probes(const Config& config, const std::string& port, std::vector<HostRoute>& routes,
+                       std::vector<HostNeighbor>& neighbors) {
+    for (const Family family : {Family::v4, Family::v6}) {
+        const PortConfig* leads = port_of_probes(config, family);
+        if (leads == nullptr || leads->name != port) continue;
+        const bool v4 = family == Family::v4;
+        const std::string gateway(v4 ? kProbeGatewayV4 : kProbeGatewayV6);
+        routes.push_back({v4 ? "0.0.0.0/0" : "::/0", gateway, kProbeTable});
+        neighbors.push_back({gateway, kProbeGatewayMac.bytes});
+    }
 }
 
 }  // namespace
@@ -65,16 +109,56 @@ void HostSide::follow(const Config& config) {
         for (const NeighborConfig& neighbor : config.neighbors)
             if (neighbor.port == twin->port)
                 neighbors.push_back({to_text(neighbor.address), neighbor.mac.bytes});
+        add_way_of_probes(config, twin->port, routes, neighbors);
         for (const std::string& refused : twin->tap.install(routes, neighbors))
             notify_(Severity::warning, refused);
     }
+    follow_probe_rules(config);
     warn_of_local_vips(config);
+}
+
+void HostSide::follow_probe_rules(const Config& config) {
+    if (!has_twins()) return;
+    std::set<MarkRule> wanted;
+    for (const Family family : {Family::v4, Family::v6})
+        if (port_of_probes(config, family) != nullptr) wanted.insert(probe_rule(family));
+    if (wanted == rules_) return;
+    auto netlink = Netlink::open();
+    if (!netlink) return notify_(Severity::warning, netlink.error().message);
+    // Also removes what a weir that was killed has left.
+    for (const Family family : {Family::v4, Family::v6}) {
+        const MarkRule rule = probe_rule(family);
+        warn(wanted.contains(rule) ? netlink->add_mark_rule(rule) : netlink->remove_mark_rule(rule));
+    }
+    rules_ = std::move(wanted);
+}
+
+void HostSide::restore_probe_rules() const {
+    if (!rules_ || rules_->empty()) return;
+    auto netlink = Netlink::open();
+    if (!netlink) return;
+    // What the kernel refuses it has refused before: follow() has said so.
+    for (const MarkRule& rule : *rules_) (void)netlink->add_mark_rule(rule);
+}
+
+HostSide::~HostSide() {
+    if (!rules_ || rules_->empty()) return;
+    auto netlink = Netlink::open();
+    if (!netlink) {
+        notify_(Severity::warning, netlink.error().message);
+        return;
+    }
+    for (const MarkRule& rule : *rules_) warn(netlink->remove_mark_rule(rule));
+}
+
+bool HostSide::has_twins() const {
+    return std::ranges::any_of(twins_, [](const auto& twin) { return twin.has_value(); });
 }
 
 // The kernel would answer for such a VIP wherever it hears of it, and throw away what comes in with the VIP
 // as source.
 void HostSide::warn_of_local_vips(const Config& config) const {
-    if (std::ranges::none_of(twins_, [](const auto& twin) { return twin.has_value(); })) return;
+    if (!has_twins()) return;
     std::unordered_map<std::string, const ServiceConfig*> vips;
     for (const ServiceConfig& service : config.services) vips.emplace(to_text(service.vip), &service);
     auto netlink = Netlink::open();

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -29,13 +30,20 @@ class HostSide {
     [[nodiscard]] HostThread& thread() noexcept { return *thread_; }
     // The kernel's number for the host interface of the first port that has one; 0 if none has.
     [[nodiscard]] int first_interface() const noexcept;
+    ~HostSide();
+    HostSide(const HostSide&) = delete;
+    HostSide& operator=(const HostSide&) = delete;
 
-    // The configuration that is in force: its routes and neighbours become the kernel's. What the kernel
-    // refuses, and VIPs that it takes for its own, are warnings.
+    // The configuration that is in force: its routes and neighbours become the kernel's, and the way of the
+    // probes through VIPs (ctrl/health/probe_route.h) is there if there are any. What the kernel refuses, and
+    // VIPs that it takes for its own, are warnings.
     void follow(const Config& config);
     // The port's link, MAC and MTU become the host interface's. Also says once if somebody has deleted that.
     // Cheap while nothing has changed: once a second, and when a port's link changes.
     void follow(const Port& port, bool link_up);
+    // Rules of policy routing are everybody's: systemd-networkd, for one, deletes at each of its starts what
+    // it has not set itself. Once a second.
+    void restore_probe_rules() const;
 
   private:
     // What the kernel has been told of a port.
@@ -49,12 +57,16 @@ class HostSide {
     };
     HostSide(std::vector<std::optional<Twin>> twins, Notify notify)
         : notify_(std::move(notify)), twins_(std::move(twins)) {}
+    void follow_probe_rules(const Config& config);
+    [[nodiscard]] bool has_twins() const;
     void warn_of_local_vips(const Config& config) const;
     void warn(const Result<void>& step) const;
 
     Notify notify_;
     std::vector<std::optional<Twin>> twins_;  // by port; never changes its size
     std::unique_ptr<HostThread> thread_;      // uses the taps
+    // In the kernel; they outlast the interfaces. Absent: nobody knows yet what an earlier weir has left.
+    std::optional<std::set<MarkRule>> rules_;
 };
 
 }  // namespace weir

@@ -154,12 +154,14 @@ void RunningWeir::follow_health() {
 
 // The kernel knows of a neighbour that is gone long before a probe's socket hears of it.
 ProberOptions RunningWeir::prober_options() {
-    return {.most_in_flight = 0, .explain_silence = [this](const IpAddress& backend) -> std::string {
+    return {.most_in_flight = 0,
+            .explain_silence = [this](const IpAddress& backend) -> std::string {
                 const KernelView* kernel = appliance_->kernel();
                 if (kernel == nullptr) return "";
                 const KernelNeighbor* neighbor = kernel->ways().find(backend).neighbor;
                 return neighbor != nullptr && neighbor->failed ? "no ARP or ND answer: host down?" : "";
-            }};
+            },
+            .ports = &appliance_->probe_ports()};
 }
 
 // What it could not send for want of something of weir's own is nobody's fault but weir's.
@@ -212,6 +214,7 @@ void RunningWeir::tell_of_port(std::size_t i) {
 void RunningWeir::read_statistics() {
     read_ports();
     for (std::size_t i = 0; i < ports_.size(); ++i) tell_of_port(i);
+    appliance_->host_side().restore_probe_rules();
     if (follower_) follower_->each_second();
     if (control_) control_->each_second();
     look_at_prober();

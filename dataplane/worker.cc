@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "dataplane/stages/probe.h"
 #include "dataplane/stages/receive.h"
 #include "dataplane/stages/untag.h"
 #include "dataplane/tick_clock.h"
@@ -22,6 +23,19 @@ struct NoHost {
     static std::uint32_t punt_room() noexcept { return 0; }
 };
 
+PacketBytes bytes_from(const rte_mbuf* frame) noexcept {
+    return {rte_pktmbuf_mtod(frame, const std::uint8_t*), frame->data_len, frame->pkt_len};
+}
+
+// Calls for_run(span) for each run of frames of one port.
+template <class ForRun>
+void by_port(std::span<rte_mbuf*> frames, ForRun&& for_run) noexcept {
+    for (std::size_t first = 0, end = 0; first < frames.size(); first = end) {
+        while (end < frames.size() && frames[end]->port == frames[first]->port) ++end;
+        for_run(frames.subspan(first, end - first));
+    }
+}
+
 }  // namespace
 
 Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
@@ -35,6 +49,7 @@ Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
       published_(published),
       host_(spec.host),
       host_flows_(spec.host_flows),
+      probe_ports_(spec.probe_ports),
       rings_(spec.rings),
       id_(spec.id) {
     for (std::size_t port = 0; port < spec.queues.size(); ++port)
@@ -82,11 +97,8 @@ void Worker::send_for_host(std::span<rte_mbuf*> frames, const ForwardingSnapshot
     const std::size_t port = frames.front()->port;
     std::array<OutgoingKind, kHostFrames> kinds;  // the frames are the device's once it has taken them
     for (std::size_t i = 0; i < frames.size(); ++i) {
-        const rte_mbuf* frame = frames[i];
-        kinds[i] = static_cast<OutgoingKind>(frame->hash.usr);
-        if (kinds[i] == OutgoingKind::host)
-            host_flows_->note_sent(
-                {rte_pktmbuf_mtod(frame, const std::uint8_t*), frame->data_len, frame->pkt_len}, now);
+        kinds[i] = static_cast<OutgoingKind>(frames[i]->hash.usr);
+        if (kinds[i] == OutgoingKind::host) host_flows_->note_sent(bytes_from(frames[i]), now);
     }
     const PortRecord& record = world.ports[port];
     if (record.vlan.any()) put_tags(frames, record.vlan);
@@ -105,13 +117,44 @@ void Worker::send_for_host(std::span<rte_mbuf*> frames, const ForwardingSnapshot
 // In the order in which they came, port by port. True if there were any.
 bool Worker::send_for_host(const ForwardingSnapshot& world, Tick now) noexcept {
     if (host_ == nullptr) return false;
-    std::array<rte_mbuf*, kHostFrames> frames;
-    const std::uint32_t count = host_->take(frames);
-    for (std::uint32_t first = 0, end = 0; first < count; first = end) {
-        while (end < count && frames[end]->port == frames[first]->port) ++end;
-        send_for_host(std::span(frames).subspan(first, end - first), world, now);
+    std::array<rte_mbuf*, kHostFrames> frames, probes;
+    const std::uint32_t taken = host_->take(frames);
+    std::uint32_t count = 0, probe_count = 0;
+    for (std::uint32_t i = 0; i < taken; ++i) {
+        if (is_probe(frames[i])) [[unlikely]]
+            probes[probe_count++] = frames[i];
+        else
+            frames[count++] = frames[i];
     }
-    return count != 0;
+    by_port(std::span(frames).first(count),
+            [&](std::span<rte_mbuf*> of_port) { send_for_host(of_port, world, now); });
+    by_port(std::span(probes).first(probe_count),
+            [&](std::span<rte_mbuf*> of_port) { send_probes(of_port, world, now); });
+    return taken != 0;
+}
+
+// Probes through VIPs that came by one host interface, by which what cannot go is counted.
+[[gnu::noinline]] void Worker::send_probes(std::span<rte_mbuf*> frames, const ForwardingSnapshot& world,
+                                           Tick now) noexcept {
+    Burst burst(static_cast<PortId>(frames.front()->port));
+    for (rte_mbuf* frame : frames) {
+        host_flows_->note_sent(bytes_from(frame), now);  // the answers are welcome
+        burst.packet[burst.size++] = frame;
+    }
+    steer_probes(burst, world, probe_ports_);
+    for (std::uint32_t i = 0; i < burst.size; ++i) {
+        const std::span<rte_mbuf*> frame = std::span(burst.packet).subspan(i, 1);
+        std::size_t sent = 0;
+        if (!burst.dropped.has(i)) {
+            const PortId egress = burst.backend[i]->egress;
+            const PortRecord& record = world.ports[index(egress)];
+            if (record.vlan.any()) put_tags(frame, record.vlan);
+            if (record.enabled) sent = tx_[index(egress)].send(frame);
+        }
+        if (sent == 0) rte_pktmbuf_free_bulk(frame.data(), 1);
+        (sent != 0 ? counters_.originated[kOriginatedProbe] : counters_.host_tx_refused[index(burst.port)])
+            .add(1);
+    }
 }
 
 // The queues' numbers may be others than before.

@@ -24,6 +24,7 @@
 #include "dataplane/idle.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/published.h"
+#include "dataplane/state/probe_ports.h"
 #include "dataplane/worker_rings.h"
 #include "drivers/host_rings.h"
 #include "drivers/rx_queue.h"
@@ -45,14 +46,15 @@ struct WorkerSpec {
     std::vector<WorkerQueues> queues;  // by PortId
     std::span<std::byte> flow_memory;  // FlowTable::bytes_for(flows), zeroed
     HashKey flow_hash_key;
-    std::span<std::byte> sticky_memory{};   // StickyTable::bytes_for(clients), zeroed; empty: no clients
-    HashKey sticky_key = HashKey::zero();   // the same for all workers
-    std::span<std::byte> session_memory{};  // SessionTable::bytes_for(sessions), zeroed; empty: no mode nat
-    WorkerRings* rings = nullptr;           // between all workers; null: this is the only one
-    WorkerCounters* counters = nullptr;     // outlives the worker
-    std::uint32_t workers = 1;              // of the appliance: this one's share of the punt limits
-    HostRings* host = nullptr;              // to the host thread; null: what is punted is dropped punt_full
-    HostFlows* host_flows = nullptr;        // of the appliance; null together with `host`
+    std::span<std::byte> sticky_memory{};     // StickyTable::bytes_for(clients), zeroed; empty: no clients
+    HashKey sticky_key = HashKey::zero();     // the same for all workers
+    std::span<std::byte> session_memory{};    // SessionTable::bytes_for(sessions), zeroed; empty: no mode nat
+    WorkerRings* rings = nullptr;             // between all workers; null: this is the only one
+    WorkerCounters* counters = nullptr;       // outlives the worker
+    std::uint32_t workers = 1;                // of the appliance: this one's share of the punt limits
+    HostRings* host = nullptr;                // to the host thread; null: what is punted is dropped punt_full
+    HostFlows* host_flows = nullptr;          // of the appliance; null together with `host`
+    const ProbePorts* probe_ports = nullptr;  // of the appliance; null: no probes through VIPs
     bool sleeps_when_idle = false;
     bool rx_interrupts = false;  // every port has them: Port::has_rx_interrupts()
 };
@@ -96,6 +98,7 @@ class Worker {
     void hand_up() noexcept;
     bool send_for_host(const ForwardingSnapshot& world, Tick now) noexcept;
     void send_for_host(std::span<rte_mbuf*> frames, const ForwardingSnapshot& world, Tick now) noexcept;
+    void send_probes(std::span<rte_mbuf*> frames, const ForwardingSnapshot& world, Tick now) noexcept;
     void collect() noexcept;
     bool take_over(const ForwardingSnapshot& world, Tick now) noexcept;
     void drain(const ForwardingSnapshot& world, Tick now) noexcept;
@@ -108,6 +111,7 @@ class Worker {
     const PublishedSnapshot& published_;
     HostRings* host_;
     HostFlows* host_flows_;
+    const ProbePorts* probe_ports_;
     WorkerRings* rings_;
     std::uint32_t id_;
     std::uint32_t collected_count_ = 0;

@@ -184,8 +184,11 @@ std::vector<std::string> HostTap::install(const std::vector<HostRoute>& routes,
         [&](const HostNeighbor& entry) { return netlink_.remove_neighbor(index_, entry.address); }, refused);
     bring_to(
         routes_, routes,
-        [&](const HostRoute& entry) { return netlink_.add_route(index_, entry.prefix, entry.via); },
-        [&](const HostRoute& entry) { return netlink_.remove_route(index_, entry.prefix); }, refused);
+        [&](const HostRoute& entry) {
+            return netlink_.add_route(index_, entry.prefix, entry.via, entry.table);
+        },
+        [&](const HostRoute& entry) { return netlink_.remove_route(index_, entry.prefix, entry.table); },
+        refused);
     for (std::string& sentence : refused) sentence.insert(0, "host interface " + name_ + ": ");
     return refused;
 }

@@ -28,9 +28,10 @@ struct HostTapSpec {
     bool carrier = true;
 };
 
-// What the file says of next hops behind the port, as texts of addresses and prefixes.
+// Of next hops behind the port, as texts of addresses and prefixes.
 struct HostRoute {
     std::string prefix, via;
+    std::uint32_t table = Netlink::kMainTable;
     auto operator<=>(const HostRoute&) const = default;
 };
 struct HostNeighbor {
@@ -60,7 +61,7 @@ class HostTap {
     [[nodiscard]] Result<void> set_mac(const MacBytes& mac);
     [[nodiscard]] Result<void> set_mtu(std::uint16_t mtu);
     [[nodiscard]] Result<void> set_carrier(bool up);
-    // The kernel's routes and permanent neighbours that came from the file become exactly these. Sentences
+    // The kernel's routes and permanent neighbours that are weir's become exactly these. Sentences
     // about those that it refused, which are tried again next time.
     [[nodiscard]] std::vector<std::string> install(const std::vector<HostRoute>& routes,
                                                    const std::vector<HostNeighbor>& neighbors);

@@ -1,5 +1,6 @@
 #include "drivers/netlink.h"
 
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -13,6 +14,7 @@
 #include <netlink/route/neighbour.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
+#include <netlink/route/rule.h>
 
 #include <array>
 
@@ -31,6 +33,7 @@ using Link = std::unique_ptr<rtnl_link, Put<rtnl_link_put>>;
 using LinkAddress = std::unique_ptr<rtnl_addr, Put<rtnl_addr_put>>;
 using Route = std::unique_ptr<rtnl_route, Put<rtnl_route_put>>;
 using Neighbor = std::unique_ptr<rtnl_neigh, Put<rtnl_neigh_put>>;
+using Rule = std::unique_ptr<rtnl_rule, Put<rtnl_rule_put>>;
 using Cache = std::unique_ptr<nl_cache, Put<nl_cache_free>>;
 
 // libnl's negative number as a sentence about `what` ("set its MTU to 9000").
@@ -70,13 +73,13 @@ Result<LinkAddress> link_address(int interface, const std::string& prefix) {
 }
 
 // A route of weir's; `via` null for one that is to be removed.
-Result<Route> weir_route(int interface, const std::string& prefix, nl_addr* via) {
+Result<Route> weir_route(int interface, const std::string& prefix, std::uint32_t table, nl_addr* via) {
     const auto destination = parsed(prefix);
     if (!destination) return tl::make_unexpected(destination.error());
     Route route(rtnl_route_alloc());
     rtnl_route_set_family(route.get(), static_cast<std::uint8_t>(nl_addr_get_family(destination->get())));
     rtnl_route_set_dst(route.get(), destination->get());
-    rtnl_route_set_table(route.get(), RT_TABLE_MAIN);
+    rtnl_route_set_table(route.get(), table);
     rtnl_route_set_scope(route.get(), RT_SCOPE_UNIVERSE);
     rtnl_route_set_type(route.get(), RTN_UNICAST);
     rtnl_route_set_protocol(route.get(), Netlink::kRouteProtocol);
@@ -99,6 +102,17 @@ Result<Neighbor> neighbor_entry(int interface, const std::string& address) {
     rtnl_neigh_set_family(neighbor.get(), nl_addr_get_family(destination->get()));
     rtnl_neigh_set_dst(neighbor.get(), destination->get());
     return neighbor;
+}
+
+Rule kernel_rule(const MarkRule& rule) {
+    Rule made(rtnl_rule_alloc());
+    rtnl_rule_set_family(made.get(), rule.v4 ? AF_INET : AF_INET6);
+    rtnl_rule_set_action(made.get(), FR_ACT_TO_TBL);
+    rtnl_rule_set_prio(made.get(), rule.priority);
+    rtnl_rule_set_mark(made.get(), rule.mark);
+    rtnl_rule_set_mask(made.get(), 0xffff'ffff);
+    rtnl_rule_set_table(made.get(), rule.table);
+    return made;
 }
 
 }  // namespace
@@ -177,26 +191,40 @@ Result<std::vector<LocalAddress>> Netlink::addresses() {
     return found;
 }
 
-Result<void> Netlink::add_route(int interface, const std::string& prefix, const std::string& via) {
+Result<void> Netlink::add_route(int interface, const std::string& prefix, const std::string& via,
+                                std::uint32_t table) {
     const auto gateway = parsed(via);
     if (!gateway) return tl::make_unexpected(gateway.error());
-    const auto route = weir_route(interface, prefix, gateway->get());
+    const auto route = weir_route(interface, prefix, table, gateway->get());
     if (!route) return tl::make_unexpected(route.error());
     return done(rtnl_route_add(socket_.get(), route->get(), NLM_F_CREATE | NLM_F_REPLACE),
                 "add route " + prefix + " via " + via);
 }
 
 Result<void> Netlink::add_link_route(int interface, const std::string& prefix) {
-    const auto route = weir_route(interface, prefix, nullptr);
+    const auto route = weir_route(interface, prefix, kMainTable, nullptr);
     if (!route) return tl::make_unexpected(route.error());
     return done(rtnl_route_add(socket_.get(), route->get(), NLM_F_CREATE | NLM_F_REPLACE),
                 "add route " + prefix);
 }
-Result<void> Netlink::remove_route(int interface, const std::string& prefix) {
-    const auto route = weir_route(interface, prefix, nullptr);
+
+Result<void> Netlink::remove_route(int interface, const std::string& prefix, std::uint32_t table) {
+    const auto route = weir_route(interface, prefix, table, nullptr);
     if (!route) return tl::make_unexpected(route.error());
     const int code = rtnl_route_delete(socket_.get(), route->get(), 0);
     return code == -NLE_OBJ_NOTFOUND ? Result<void>{} : done(code, "remove route " + prefix);
+}
+
+Result<void> Netlink::add_mark_rule(const MarkRule& rule) {
+    const int code = rtnl_rule_add(socket_.get(), kernel_rule(rule).get(), NLM_F_CREATE | NLM_F_EXCL);
+    return code == -NLE_EXIST ? Result<void>{}
+                              : done(code, "add a rule for table " + std::to_string(rule.table));
+}
+
+Result<void> Netlink::remove_mark_rule(const MarkRule& rule) {
+    const int code = rtnl_rule_delete(socket_.get(), kernel_rule(rule).get(), 0);
+    return code == -NLE_OBJ_NOTFOUND ? Result<void>{}
+                                     : done(code, "remove a rule for table " + std::to_string(rule.table));
 }
 
 Result<void> Netlink::add_neighbor(int interface, const std::string& address, const MacBytes& mac) {

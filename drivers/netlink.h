@@ -25,6 +25,13 @@ struct LocalAddress {
     std::string address;  // without its prefix's length
 };
 
+// A rule of policy routing, for one family.
+struct MarkRule {
+    bool v4 = true;
+    std::uint32_t mark = 0, table = 0, priority = 0;
+    auto operator<=>(const MarkRule&) const = default;
+};
+
 class Netlink {
   public:
     // The protocol of weir's routes (`ip route show proto 87`), so that BIRD and FRR can tell them from
@@ -33,6 +40,7 @@ class Netlink {
     // Behind every route that an operator or DHCP has set: a default route of weir's file never takes the
     // machine's own way out.
     static constexpr std::uint32_t kRouteMetric = 20'000;
+    static constexpr std::uint32_t kMainTable = 254;
 
     // Of the network namespace that the calling thread is in.
     [[nodiscard]] static Result<Netlink> open();
@@ -54,11 +62,17 @@ class Netlink {
     [[nodiscard]] Result<std::vector<LocalAddress>> addresses();
 
     // `via` counts as on-link, whatever the interface's addresses are. An older route of weir's is replaced.
-    [[nodiscard]] Result<void> add_route(int interface, const std::string& prefix, const std::string& via);
+    [[nodiscard]] Result<void> add_route(int interface, const std::string& prefix, const std::string& via,
+                                         std::uint32_t table = kMainTable);
     // Without a next hop, as if all of the prefix were on the interface's link.
     [[nodiscard]] Result<void> add_link_route(int interface, const std::string& prefix);
     // Of either kind. One that is not there any more is no error.
-    [[nodiscard]] Result<void> remove_route(int interface, const std::string& prefix);
+    [[nodiscard]] Result<void> remove_route(int interface, const std::string& prefix,
+                                            std::uint32_t table = kMainTable);
+    // What bears the mark is looked up in `table`, if that has a route for it. One that is there already, or
+    // not there any more, is no error.
+    [[nodiscard]] Result<void> add_mark_rule(const MarkRule& rule);
+    [[nodiscard]] Result<void> remove_mark_rule(const MarkRule& rule);
 
     // Permanent: the kernel neither asks for it nor forgets it. An older entry is replaced.
     [[nodiscard]] Result<void> add_neighbor(int interface, const std::string& address, const MacBytes& mac);

@@ -1,7 +1,8 @@
 // pools and their backends, without where the backends are: validate_reach.cc.
 #include <algorithm>
-#include <set>
+#include <map>
 
+#include "ctrl/config/first_services.h"
 #include "ctrl/config/validate_rules.h"
 #include "dataplane/ids.h"
 #include "dataplane/net/address_text.h"
@@ -88,14 +89,46 @@ void check_members(CheckContext& check, const PoolConfig& pool) {
     }
 }
 
-// What this version reads and has not built.
-void refuse_unbuilt_probes(CheckContext& check, const PoolConfig& pool) {
+// The mode in which the pool's traffic for `service` reaches a backend.
+ForwardingMode mode_of(const PoolConfig& pool, const BackendConfig& backend, const ServiceConfig& service) {
+    return backend.forwarding ? *backend.forwarding : pool.forwarding.value_or(service.forwarding);
+}
+
+// via = "vip": the way of the first service's traffic has to be one that a probe can take.
+void check_way_of_probes(CheckContext& check, const PoolConfig& pool, const ServiceConfig* first) {
     // icmp: read_health_check.cc has said already that it means nothing.
-    if (pool.health_check && pool.health_check->via == ProbePath::vip &&
-        pool.health_check->protocol != ProbeProtocol::icmp)
-        check.error(*pool.health_check, "via",
-                    fmt::format("{}: health_check: via = \"vip\" is not built yet; allowed: \"direct\"",
+    if (!pool.health_check || pool.health_check->via != ProbePath::vip ||
+        pool.health_check->protocol == ProbeProtocol::icmp)
+        return;
+    const HealthCheckConfig& probe = *pool.health_check;
+    if (std::ranges::all_of(check.config.ports,
+                            [](const PortConfig& port) { return port.host_interface.empty(); }))
+        check.error(probe, "via",
+                    fmt::format("{}: health_check: via = \"vip\" needs a port with a host_interface for the "
+                                "probes to leave by; give a port one, or set via = \"direct\"",
                                 name_of(pool)));
+    if (first == nullptr) return;
+    for (const BackendConfig& backend : pool.backends) {
+        const ForwardingMode mode = mode_of(pool, backend, *first);
+        if (mode != ForwardingMode::nat && mode != ForwardingMode::dnat) continue;
+        return check.error(
+            probe, "via",
+            fmt::format("{}: health_check: via = \"vip\" means nothing in mode \"{}\" (backend {}), in which "
+                        "servers get what is sent to their own address; allowed: \"direct\", or forwarding = "
+                        "\"dsr\", \"ipip\", \"gue\", \"gre\", \"geneve\"",
+                        name_of(pool), name_of(mode), in_quotes(backend.name)));
+    }
+    for (const ServiceConfig& service : check.config.services) {
+        const bool same_mode = pool.forwarding || service.forwarding == first->forwarding;
+        if (service.pool != pool.name || (same_mode && service.vip.family() == first->vip.family())) continue;
+        return check.warning(
+            probe, "via",
+            fmt::format(
+                "{}: health_check: via = \"vip\" sees the way of service {} alone, and {} of service {} "
+                "is another; give each a pool of its own, or nobody sees that way fail",
+                name_of(pool), in_quotes(first->name), same_mode ? "the address family" : "the mode",
+                in_quotes(service.name)));
+    }
 }
 
 // Whether what is said of health and zones can mean anything.
@@ -140,18 +173,18 @@ void check_lifecycle(CheckContext& check, const PoolConfig& pool) {
 void check_pools(CheckContext& check) {
     const Config& config = check.config;
     check.unique_names(config.pools, "pool", "");
-    std::set<std::string_view> used;
-    for (const ServiceConfig& service : config.services) used.insert(service.pool);
+    const auto first = first_services(config);
     std::size_t backends = 0;
     for (const PoolConfig& pool : config.pools) {
         backends += pool.backends.size();
         check.unique_names(pool.backends, "backend", name_of(pool) + ": ");
         for (const BackendConfig& backend : pool.backends) check_backend(check, pool, backend);
         refuse_unbuilt(check, pool, name_of(pool));
-        refuse_unbuilt_probes(check, pool);
         check_table_size(check, pool);
         check_members(check, pool);
-        if (!used.contains(pool.name))
+        const auto use = first.find(pool.name);
+        check_way_of_probes(check, pool, use != first.end() ? use->second : nullptr);
+        if (use == first.end())
             check.warning(pool, "name",
                           fmt::format("{}: no service uses it; its backends are unused", name_of(pool)));
         check_lifecycle(check, pool);

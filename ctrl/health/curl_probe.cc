@@ -207,7 +207,8 @@ std::size_t CurlProbe::take_part(std::string_view part, bool header) {
 
 curl_socket_t CurlProbe::open_socket(void* self, curlsocktype /*purpose*/, curl_sockaddr* address) {
     auto& probe = *static_cast<CurlProbe*>(self);
-    const int fd = open_probe_socket(probe.spec_, address->family, address->socktype, address->protocol);
+    const int fd = open_probe_socket(probe.spec_, address->family, address->socktype, address->protocol,
+                                     probe.probes_.events_.ports());
     if (fd < 0) {
         probe.socket_error_ = -fd;
         return CURL_SOCKET_BAD;

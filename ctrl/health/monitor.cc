@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ctrl/config/first_services.h"
 #include "ctrl/health/monitor_members.h"
 
 namespace weir {
@@ -18,12 +19,16 @@ std::map<std::pair<std::string_view, IpAddress>, const BackendConfig*> by_identi
     return found;
 }
 
-// The pools that a service uses, with the L4 port of the first one.
-std::map<std::string_view, std::uint16_t> used_pools(const Config& config) {
-    std::map<std::string_view, std::uint16_t> used;
-    for (const ServiceConfig& service : config.services)
-        used.emplace(service.pool, service.ports.front().first);
+std::map<std::string_view, PoolUse> used_pools(const Config& config) {
+    std::map<std::string_view, PoolUse> used;
+    for (const auto& [pool, service] : first_services(config))
+        used.emplace(pool, PoolUse{service->ports.front().first, service->vip, service->forwarding});
     return used;
+}
+
+std::optional<PoolUse> use_of(std::string_view pool, const std::map<std::string_view, PoolUse>& used) {
+    const auto use = used.find(pool);
+    return use != used.end() ? std::optional(use->second) : std::nullopt;
 }
 
 // Precondition: no success.
@@ -78,8 +83,7 @@ void HealthMonitor::follow_pool(World& world, const PoolConfig& config, const Us
     Pool& pool = *place;
     pool.config = config;
     pool.own_zone = own_zone;
-    const auto port = used.find(config.name);
-    pool.service_port = port != used.end() ? std::optional(port->second) : std::nullopt;
+    pool.use = use_of(config.name, used);
     const auto configured = by_identity(config);
     const std::set<BackendId> before = pool.members;
     std::set<BackendId> present;
@@ -198,10 +202,9 @@ void HealthMonitor::remember(const Pool& pool, const Member& member) {
 
 void HealthMonitor::follow_services(const UsedPools& used) {
     for (const auto& [name, pool] : pools_) {
-        const auto port = used.find(name);
-        const auto service_port = port != used.end() ? std::optional(port->second) : std::nullopt;
-        if (pool->service_port == service_port) continue;
-        pool->service_port = service_port;
+        const std::optional<PoolUse> use = use_of(name, used);
+        if (pool->use == use) continue;
+        pool->use = use;
         for (const BackendId id : pool->members) {
             Member& member = *members_[id].second;
             probe(*pool, member);
@@ -230,8 +233,8 @@ void HealthMonitor::probe(Pool& pool, Member& member) {
         }
         return;
     }
-    const auto port = check->port ? check->port : member.port ? member.port : pool.service_port;
-    const ProbeSpec spec = make_probe_spec(*check, member.address, port.value_or(0));
+    ProbeSpec spec = make_probe_spec(*check, member.address, member.port.value_or(pool.use->port));
+    if (check->via == ProbePath::vip) spec.via = ProbeVia{pool.use->vip, {member.id, pool.use->mode}};
     if (member.probe && member.spec == spec && member.interval == check->interval) return;
     if (member.spec && member.spec != spec) {
         member.inherited = member.effective();

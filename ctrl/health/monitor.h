@@ -62,6 +62,14 @@ struct HealthMonitorOptions {
     SavedHealth saved;                  // of the last run, if that is not long ago
 };
 
+// The first service that uses a pool, as far as probes ask for it.
+struct PoolUse {
+    std::uint16_t port = 0;  // where a backend without a port is probed
+    IpAddress vip;
+    ForwardingMode mode{};
+    bool operator==(const PoolUse&) const = default;
+};
+
 class HealthMonitor {
   public:
     using Time = HealthMonitorOptions::Time;
@@ -112,7 +120,7 @@ class HealthMonitor {
     struct Member;
     struct Pool;
 
-    using UsedPools = std::map<std::string_view, std::uint16_t>;
+    using UsedPools = std::map<std::string_view, PoolUse>;
     void follow_pool(World& world, const PoolConfig& config, const UsedPools& used,
                      const std::string& own_zone);
     void follow_member(World& world, Pool& pool, const IdRegistry::Backend& known,

@@ -43,13 +43,12 @@ struct HealthMonitor::Member {
 
 struct HealthMonitor::Pool {
     PoolConfig config;
-    std::string own_zone;  // weir's
-    // Of the first service that uses it, where a backend without a port is probed; absent: none does.
-    std::optional<std::uint16_t> service_port;
+    std::string own_zone;        // weir's
+    std::optional<PoolUse> use;  // absent: no service uses it
     std::set<BackendId> members;
     PoolHealth shown;
 
-    [[nodiscard]] bool is_used() const { return service_port.has_value(); }
+    [[nodiscard]] bool is_used() const { return use.has_value(); }
     [[nodiscard]] HealthThresholds thresholds() const {
         return {config.health_check->healthy_threshold, config.health_check->unhealthy_threshold};
     }

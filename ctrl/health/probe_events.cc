@@ -13,7 +13,7 @@ constexpr int kMostBatches = 8;
 
 }  // namespace
 
-ProbeEvents::ProbeEvents() : epoll_(epoll_create1(EPOLL_CLOEXEC)) {}
+ProbeEvents::ProbeEvents(ProbePorts* ports) : ports_(ports), epoll_(epoll_create1(EPOLL_CLOEXEC)) {}
 
 ProbeEvents::~ProbeEvents() {
     if (epoll_ >= 0) close(epoll_);

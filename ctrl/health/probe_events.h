@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "dataplane/state/probe_ports.h"
+
 namespace weir {
 
 class Watcher {
@@ -23,7 +25,8 @@ class Watcher {
 
 class ProbeEvents {
   public:
-    ProbeEvents();
+    // `ports`: where probes through a VIP say whom they are for; null: there can be none. Outlives this.
+    explicit ProbeEvents(ProbePorts* ports = nullptr);
     ~ProbeEvents();
     ProbeEvents(const ProbeEvents&) = delete;
     ProbeEvents& operator=(const ProbeEvents&) = delete;
@@ -38,8 +41,10 @@ class ProbeEvents {
     void serve();
     // Readable while something is ready.
     [[nodiscard]] int fd() const { return epoll_; }
+    [[nodiscard]] ProbePorts* ports() const { return ports_; }
 
   private:
+    ProbePorts* ports_;
     int epoll_;
     std::vector<Watcher*> watchers_;  // by descriptor
 };

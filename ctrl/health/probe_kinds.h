@@ -9,6 +9,8 @@ namespace weir {
 
 class ProbeKinds final : public ProbeTransport {
   public:
+    // As ProbeEvents'.
+    explicit ProbeKinds(ProbePorts* ports = nullptr) : events_(ports) {}
     std::unique_ptr<RunningProbe> make(const ProbeSpec& spec, Conclude conclude) override;
     void serve(Time now) override;
     [[nodiscard]] std::optional<Time> wake_at() const override;

@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "ctrl/health/probe_route.h"
+
 namespace weir {
 
 SocketAddress socket_address(const IpAddress& address, std::uint16_t port) {
@@ -27,7 +29,33 @@ SocketAddress socket_address(const IpAddress& address, std::uint16_t port) {
     return result;
 }
 
-int open_probe_socket(const ProbeSpec& spec, int family, int type, int protocol) {
+namespace {
+
+std::uint16_t port_of(const sockaddr_storage& address) {
+    // Both families have it in the same place.
+    sockaddr_in with_port{};
+    std::memcpy(&with_port, &address, sizeof(with_port));
+    return ntohs(with_port.sin_port);
+}
+
+// Puts the socket on the way of probes through a VIP, and says under its port whom it is for. False: errno.
+bool lead_to_backend(int fd, const ProbeSpec& spec, int protocol, ProbePorts* ports) {
+    if (ports == nullptr) {
+        errno = ENODEV;
+        return false;
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_MARK, &kProbeMark, sizeof(kProbeMark)) != 0) return false;
+    sockaddr_storage bound{};
+    socklen_t length = sizeof(bound);
+    if (getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) != 0) return false;
+    const bool udp = protocol == IPPROTO_UDP;
+    ports->set(udp ? IpProtocol::udp : IpProtocol::tcp, port_of(bound), spec.via->way);
+    return true;
+}
+
+}  // namespace
+
+int open_probe_socket(const ProbeSpec& spec, int family, int type, int protocol, ProbePorts* ports) {
     const int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
     if (fd < 0) return -errno;
     const auto fail = [fd] {
@@ -38,15 +66,18 @@ int open_probe_socket(const ProbeSpec& spec, int family, int type, int protocol)
     if (!spec.interface.empty() && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, spec.interface.c_str(),
                                               static_cast<socklen_t>(spec.interface.size())) != 0)
         return fail();
-    if (spec.source) {
-        const SocketAddress source = socket_address(*spec.source, 0);
+    if (spec.source || spec.via) {
+        const IpAddress any = family == AF_INET ? IpAddress(Ipv4Address{}) : IpAddress(Ipv6Address{});
+        const SocketAddress source = socket_address(spec.source.value_or(any), 0);
         if (bind(fd, source.get(), source.length) != 0) return fail();
     }
+    if (spec.via && !lead_to_backend(fd, spec, protocol, ports)) return fail();
     return fd;
 }
 
 int ProbeSocket::open(const ProbeSpec& spec, int type, int protocol) {
-    const int fd = open_probe_socket(spec, spec.destination().is_v4() ? AF_INET : AF_INET6, type, protocol);
+    const int family = spec.destination().is_v4() ? AF_INET : AF_INET6;
+    const int fd = open_probe_socket(spec, family, type, protocol, events_.ports());
     if (fd < 0) return -fd;
     shut();
     fd_ = fd;

@@ -42,8 +42,10 @@ class ProbeSocket {
     int fd_ = -1;
 };
 
-// Non-blocking, bound to the spec's source and interface; or the negative error number.
-[[nodiscard]] int open_probe_socket(const ProbeSpec& spec, int family, int type, int protocol);
+// Non-blocking, bound to the spec's source and interface, or the negative error number. Through a VIP the
+// workers know by `ports`, before it connects, whom it is for.
+[[nodiscard]] int open_probe_socket(const ProbeSpec& spec, int family, int type, int protocol,
+                                    ProbePorts* ports);
 
 struct SocketAddress {
     sockaddr_storage storage;

@@ -86,7 +86,8 @@ std::uint64_t hash_of(const ProbeSpec& spec) {
     hash.add(static_cast<std::uint64_t>(spec.timeout.count()));
     if (spec.via) {
         hash.add(spec.via->vip);
-        hash.add(spec.via->backend);
+        hash.add(std::uint64_t{index(spec.via->way.backend)});
+        hash.add(static_cast<std::uint64_t>(spec.via->way.mode));
     }
     if (spec.source) hash.add(*spec.source);
     return hash.value();

@@ -8,14 +8,15 @@
 
 #include "ctrl/config/config.h"
 #include "dataplane/net/address.h"
+#include "dataplane/state/probe_ports.h"
 
 namespace weir {
 
-// Through the VIP, as the traffic goes: the backend is whom weir sends it to, which the probe's packets do
-// not say. `backend` tells two such probes apart and means nothing here.
+// Through the VIP, as the traffic goes: `way` is how weir sends it and to whom, which the probe's packets do
+// not say.
 struct ProbeVia {
     IpAddress vip;
-    std::uint64_t backend = 0;
+    ProbeWay way{};
     auto operator<=>(const ProbeVia&) const = default;
 };
 

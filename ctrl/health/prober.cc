@@ -34,7 +34,8 @@ ProberOptions complete(ProberOptions options) {
 
 struct Prober::State {
     State(ControlLoop& loop, ProberOptions options)
-        : engine(kinds, std::chrono::steady_clock::now, complete(std::move(options))),
+        : kinds(options.ports),
+          engine(kinds, std::chrono::steady_clock::now, complete(std::move(options))),
           timer(loop.timer([this] { turn(); })) {
         loop.on_readable(kinds.fd(), [this] { turn(); });
     }

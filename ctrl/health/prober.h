@@ -17,6 +17,7 @@
 #include "ctrl/health/probe_spec.h"
 #include "ctrl/health/prober_statistics.h"
 #include "dataplane/net/address.h"
+#include "dataplane/state/probe_ports.h"
 
 namespace weir {
 
@@ -29,6 +30,8 @@ struct ProberOptions {
     // Asked when nothing came back, for words in place of "no answer within 2s": the kernel may know that the
     // backend's neighbour entry has failed long before the probe's own socket hears of it. Empty: no idea.
     std::function<std::string(const IpAddress&)> explain_silence;
+    // Where probes through a VIP say whom they are for; null: they cannot be made. Outlives the prober.
+    ProbePorts* ports = nullptr;
 };
 
 class Prober {

@@ -162,7 +162,7 @@ void add_host(const MetricsInput& input, Families& families) {
     };
     by_port("host_tx_packets_total", "Packets sent for the kernel.", &WorkerCounters::host_tx);
     by_port("host_tx_refused_packets_total",
-            "Packets of the kernel, or of weir's own accord, that the device had no room for.",
+            "Packets of the kernel, or of weir's own accord, without room in the device or a next hop.",
             &WorkerCounters::host_tx_refused);
     const auto by_name = [&](std::string_view name, std::string_view help, const char* label,
                              const auto& names, auto member) {

@@ -189,8 +189,7 @@ void Compiler::compile_ways() {
     if (input_.ways == nullptr || input_.ways->none() || hops_changed_) return;
     for (std::size_t id = 0; id < world_.inputs.size(); ++id) {
         BackendInput& backend = world_.inputs[id];
-        // An absent one is looked up when its pool is compiled for its return.
-        if (backend.state == TrafficState::absent) continue;
+        if (backend.address == IpAddress{}) continue;  // nobody has the id
         if (!input_.ways->concerns(backend.address, backend.hop.address)) continue;
         BackendInput next = backend;
         next.hop = world_.hops->find(backend.address);

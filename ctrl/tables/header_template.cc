@@ -108,8 +108,12 @@ void write_header(const BackendInput& input, const PortFacts& port, BackendRecor
 
 BackendRecord make_backend_record(const BackendInput& input, ForwardingMode mode, const PortFacts& port) {
     BackendRecord record;
-    if (input.state == TrafficState::absent) return record;
-    (input.state == TrafficState::cut ? record.cut_pool : record.pool) = input.pool;
+    if (input.address == IpAddress{}) return record;  // of nobody
+    // An absent one takes no packets of clients, but it may be probed as they would go (stages/probe.h).
+    if (input.state == TrafficState::cut)
+        record.cut_pool = input.pool;
+    else if (input.state != TrafficState::absent)
+        record.pool = input.pool;
     record.state = input.state;
     record.mode = input.forwarding.value_or(mode);
     record.path = path_of(record.mode, input.address.family());

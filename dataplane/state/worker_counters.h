@@ -75,10 +75,11 @@ class CounterArray {
 
 // What weir sends of its own accord: what the host thread brings, in the order of OutgoingKind
 // (drivers/host_rings.h), whose first value is the kernel's; then the workers' own.
-inline constexpr std::array kOriginatedKindNames = {
-    std::string_view{"garp"}, std::string_view{"neighbor_advertisement"}, std::string_view{"rst"}};
+inline constexpr std::array kOriginatedKindNames = {std::string_view{"garp"},
+                                                    std::string_view{"neighbor_advertisement"},
+                                                    std::string_view{"rst"}, std::string_view{"probe"}};
 inline constexpr std::size_t kOriginatedKinds = kOriginatedKindNames.size();
-inline constexpr std::size_t kOriginatedRst = 2;
+inline constexpr std::size_t kOriginatedRst = 2, kOriginatedProbe = 3;  // probe: through a VIP
 
 struct alignas(64) WorkerCounters {
     Counter received, forwarded, answered, punted;
@@ -109,7 +110,8 @@ struct alignas(64) WorkerCounters {
     Counter snapshot_generation;  // of the snapshot that this worker uses
 
     std::array<Counter, kPuntClasses> punted_by_class, punt_limited;
-    std::array<Counter, kMaxPorts> host_tx, host_tx_refused;  // from the kernel, by port; the device was full
+    // From the kernel, by port. Refused: the device was full, or a probe's backend has no next hop.
+    std::array<Counter, kMaxPorts> host_tx, host_tx_refused;
     std::array<Counter, kOriginatedKinds> originated;
     Counter lost_resets;  // RSTs for clients: no mbuf, or the device was full or its port disabled
 

@@ -25,7 +25,7 @@
 namespace weir {
 
 enum class TrafficState : std::uint8_t {
-    absent,    // no such backend, or dead: known flows are misses, the sweep removes them
+    absent,    // no such backend, or dead: known flows are misses, the sweep removes them; may be probed
     serving,   // known flows pass, new ones come as the Maglev table says
     draining,  // removed, or of weight 0: known flows pass, no new ones
     cut,       // known flows are ended by a RST with their next packet (stages/cut.h), no new ones

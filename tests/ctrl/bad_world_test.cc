@@ -138,10 +138,10 @@ const std::vector<BadLine> kBadLines = {
      5,
      in_check("protocol = \"icmp\"; via = \"vip\";"),
      {"via = \"vip\" means nothing"}},
-    {"check_via_vip",
+    {"check_via_vip_without_host_interface",
      5,
      in_check("protocol = \"tcp\"; via = \"vip\";"),
-     {"via = \"vip\" is not built yet", "\"direct\""}},
+     {"pool \"web\": health_check: via = \"vip\" needs a port with a host_interface", "via = \"direct\""}},
     {"check_host", 5, in_check("protocol = \"http\"; host = \"a b\";"), {"host is \"a b\"", "a host name"}},
     // backends
     {"backend_without_address", 5, in_backend(""), {"backend \"a\"", "address is missing"}},
@@ -304,6 +304,66 @@ const std::vector<BadLine> kBadLines = {
 };
 
 class BadWorld : public ::testing::TestWithParam<BadLine> {};
+
+// A port with a host interface, the pool web checked through the VIP, and the services.
+ConfigResult with_via_vip(const std::string& services_line, const std::string& more_of_pool = "") {
+    const std::string text =
+        in_port("host_interface = \"weir0\";") + "\n" +
+        in_pool("health_check = { protocol = \"http\"; via = \"vip\"; }; " + more_of_pool) + "\n" +
+        services_line;
+    return read_config_text(text, "bad.cfg");
+}
+
+// What is said of the key `via`, all of it.
+std::string said_of_via(const ConfigResult& result) {
+    std::string said;
+    for (const Diagnostic& one : result.diagnostics)
+        if (one.message.find("via = \"vip\"") != std::string::npos) said += one.text() + "\n";
+    return said;
+}
+
+TEST(ViaVip, IsTakenWhereTrafficGoesByTheVip) {
+    for (const char* mode : {"dsr", "ipip", "gue"}) {
+        const auto good = with_via_vip(services(
+            service("web", "203.0.113.10", "80", "forwarding = \"" + std::string(mode) + "\";") + ",\n" +
+            service("w2", "203.0.113.11", "80", "forwarding = \"" + std::string(mode) + "\";")));
+        EXPECT_TRUE(good.config) << all_text(good.diagnostics);
+        EXPECT_EQ(said_of_via(good), "");
+    }
+    EXPECT_EQ(said_of_via(with_via_vip("")), "") << "a pool that nobody uses is not probed";
+}
+
+TEST(ViaVip, MeansNothingWhereServersGetTheirOwnAddress) {
+    const auto nat = with_via_vip(services(service("web", "203.0.113.10", "80", "")));
+    EXPECT_FALSE(nat.config);
+    EXPECT_NE(
+        said_of_via(nat).find("bad.cfg:2: pool \"web\": health_check: via = \"vip\" means nothing in mode "
+                              "\"nat\" (backend \"a\")"),
+        std::string::npos)
+        << all_text(nat.diagnostics);
+    EXPECT_NE(said_of_via(nat).find("allowed: \"direct\", or forwarding = \"dsr\", \"ipip\""),
+              std::string::npos);
+    const auto overridden =
+        with_via_vip(services(service("web", "203.0.113.10", "80", "")), "forwarding = \"gue\";");
+    EXPECT_TRUE(overridden.config) << all_text(overridden.diagnostics);
+}
+
+TEST(ViaVip, SeesTheFirstServicesWayAlone) {
+    const auto modes =
+        with_via_vip(services(service("web", "203.0.113.10", "80", "forwarding = \"ipip\";") + ",\n" +
+                              service("w2", "203.0.113.11", "80", "forwarding = \"gue\";")));
+    EXPECT_TRUE(modes.config) << all_text(modes.diagnostics);
+    EXPECT_NE(said_of_via(modes).find(
+                  "sees the way of service \"web\" alone, and the mode of service \"w2\" is another"),
+              std::string::npos)
+        << all_text(modes.diagnostics);
+    const auto families =
+        with_via_vip(services(service("web", "203.0.113.10", "80", "forwarding = \"ipip\";") + ",\n" +
+                              service("w2", "2001:db8::11", "80", "forwarding = \"ipip\";")));
+    EXPECT_NE(said_of_via(families).find("the address family of service \"w2\" is another"),
+              std::string::npos)
+        << all_text(families.diagnostics);
+}
 
 TEST_P(BadWorld, IsRefusedAtItsLineWithWhatIsAllowed) { expect_refused(GetParam()); }
 

@@ -151,6 +151,20 @@ TEST(HeaderTemplate, AbsentBackendIsEmpty) {
     EXPECT_EQ(record.pool, kNoPool);
 }
 
+TEST(HeaderTemplate, ADeadBackendIsOfNoPoolAndCanBeProbed) {
+    for (const ForwardingMode mode : {ForwardingMode::dsr, ForwardingMode::ipip, ForwardingMode::gue}) {
+        const BackendRecord serving = record_for("10.1.1.11", mode);
+        BackendInput input = input_for("10.1.1.11");
+        input.state = TrafficState::absent;
+        const BackendRecord dead = make_backend_record(input, mode, edge_facts()[0]);
+        EXPECT_EQ(dead.pool, kNoPool);
+        EXPECT_EQ(dead.cut_pool, kNoPool);
+        EXPECT_TRUE(dead.resolved);
+        EXPECT_EQ(dead.header, serving.header);
+        EXPECT_EQ(dead.max_packet_length, serving.max_packet_length);
+    }
+}
+
 TEST(HeaderTemplate, ACutBackendCanBeToldAndHonoursNoFlow) {
     for (const ForwardingMode mode : {ForwardingMode::dsr, ForwardingMode::ipip, ForwardingMode::gue}) {
         const BackendRecord serving = record_for("10.1.1.11", mode);

@@ -172,6 +172,41 @@ TEST_F(HealthMonitorTest, APoolThatNoServiceUsesIsNotProbed) {
     EXPECT_EQ(probes.subscriptions.size(), 2u);
 }
 
+TEST_F(HealthMonitorTest, ThroughTheVipOfTheFirstServiceThatUsesThePool) {
+    Config config = checked_config();
+    config.services.push_back(service("w6", "2001:db8::10", "web", ForwardingMode::gue));
+    start(config);
+    for (const auto& [id, one] : probes.subscriptions)
+        EXPECT_FALSE(one.spec.via) << "unless the check says so";
+    config.pools[0].health_check->via = ProbePath::vip;
+    const auto expect_via = [&](std::string_view vip, ForwardingMode mode) {
+        ASSERT_EQ(probes.subscriptions.size(), 2u) << "one of each backend, however many VIPs the pool has";
+        std::set<BackendId> asked;
+        for (const auto& [id, one] : probes.subscriptions) {
+            ASSERT_TRUE(one.spec.via);
+            EXPECT_EQ(one.spec.destination(), ip(vip));
+            EXPECT_EQ(one.spec.via->way.mode, mode);
+            EXPECT_EQ(one.spec.port, 80);
+            asked.insert(one.spec.via->way.backend);
+        }
+        EXPECT_EQ(asked, (std::set{BackendId{0}, BackendId{1}}));
+    };
+    apply(config);
+    expect_via("203.0.113.10", ForwardingMode::ipip);
+    probes.answer("10.1.1.11", ProbeOutcome::success, "HTTP 200");
+    config.services.erase(config.services.begin());
+    apply(config);
+    expect_via("2001:db8::10", ForwardingMode::gue);
+    EXPECT_EQ(state_of("w1"), "healthy ") << "what was known holds until there is a verdict by the new way";
+    probes.answer("10.1.1.11", ProbeOutcome::timeout, "no answer within 2s", 2);
+    flush();
+    EXPECT_EQ(state_of("w1"), "unhealthy Target.Timeout");
+    config.services.clear();
+    apply(config);
+    EXPECT_TRUE(probes.subscriptions.empty());
+    EXPECT_EQ(state_of("w1"), "unused Target.NotInUse");
+}
+
 TEST_F(HealthMonitorTest, RemovedPoolsAndReusedIds) {
     Config config = checked_config();
     start(config);

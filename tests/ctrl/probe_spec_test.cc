@@ -33,7 +33,7 @@ TEST(ProbeSpec, ComesOfTheCheckAndTheBackend) {
     check.port = 8443;
     EXPECT_EQ(make_probe_spec(check, ip("fd00::11"), 443).port, 8443);
     EXPECT_EQ(to_text(make_probe_spec(check, ip("fd00::11"), 443)), "https [fd00::11]:8443");
-    spec.via = ProbeVia{ip("203.0.113.10"), 7};
+    spec.via = ProbeVia{ip("203.0.113.10"), {BackendId{7}, ForwardingMode::gue}};
     EXPECT_EQ(spec.destination(), ip("203.0.113.10"));
 }
 

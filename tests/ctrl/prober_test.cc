@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -242,9 +243,50 @@ TEST(IcmpProbe, ManyAtOnceKeepApart) {
     for (const ProbeResult& result : probe_all(specs)) expect(result, ProbeOutcome::success, "echo reply");
 }
 
+// The mark leads nowhere here, so the probe goes to loopback: what it says of itself is there before it
+// comes.
+TEST(ProbeThroughAVip, SaysWhomItIsForBeforeItConnects) {
+    if (getuid() != 0) GTEST_SKIP() << "SO_MARK needs CAP_NET_ADMIN";
+    ProbePorts ports;
+    const ProbeWay way{BackendId{7}, ForwardingMode::gue}, none{};
+    std::atomic<std::uint16_t> from{0};
+    std::atomic<bool> said{false};
+    LoopbackServer server;
+    server.serve([&](int client) {
+        sockaddr_in peer{};
+        socklen_t size = sizeof(peer);
+        getpeername(client, reinterpret_cast<sockaddr*>(&peer), &size);
+        from = ntohs(peer.sin_port);
+        said = ports.find(IpProtocol::tcp, from).value_or(none) == way;
+        answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")(client);
+    });
+    ProbeSpec spec = spec_for(ProbeProtocol::http, server.port(), "192.0.2.1");
+    spec.via = ProbeVia{ip("127.0.0.1"), way};
+    const auto results = probe_all({spec}, {.ports = &ports});
+    EXPECT_EQ(results[0].outcome, ProbeOutcome::success) << results[0].answer;
+    EXPECT_TRUE(said);
+    EXPECT_FALSE(ports.find(IpProtocol::udp, from)) << "ports of TCP and UDP are apart";
+
+    LoopbackServer echo(SOCK_DGRAM);
+    echo.serve_datagrams([](const std::string& text) { return text; });
+    ProbeSpec datagram = spec_for(ProbeProtocol::udp, echo.port(), "192.0.2.1");
+    datagram.via = ProbeVia{ip("127.0.0.1"), way};
+    ProbeSpec handshake = spec_for(ProbeProtocol::tcp, server.port(), "192.0.2.1");
+    handshake.via = datagram.via;
+    for (const ProbeResult& result : probe_all({datagram, handshake}, {.ports = &ports}))
+        EXPECT_EQ(result.outcome, ProbeOutcome::success) << result.answer;
+    std::size_t entries[2] = {0, 0};
+    for (unsigned port = 1; port <= 65'535; ++port) {
+        entries[0] += ports.find(IpProtocol::tcp, static_cast<std::uint16_t>(port)).has_value();
+        entries[1] += ports.find(IpProtocol::udp, static_cast<std::uint16_t>(port)).has_value();
+    }
+    EXPECT_EQ(entries[0], 2u);
+    EXPECT_EQ(entries[1], 1u);
+}
+
 TEST(Prober, NoDescriptorIsNoVerdict) {
     ControlLoop loop;
-    Prober prober(loop, {.most_in_flight = 100, .explain_silence = {}});
+    Prober prober(loop, {.most_in_flight = 100});
     LoopbackServer server;
     int calls = 0;
     rlimit before{};

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <functional>
 
+#include "drivers/netlink.h"
 #include "tests/drivers/own_network.h"
 #include "tests/drivers/says.h"
 
@@ -141,6 +142,50 @@ TEST_F(HostTapTest, routes_and_neighbours_of_the_file_are_the_kernels) {
     const auto gone = twin->install({{"10.78.0.0/16", "10.9.0.2"}}, {{"10.9.0.2", kMac}});
     ASSERT_EQ(gone.size(), 1u);
     EXPECT_TRUE(says(gone[0], {"host interface twin0", "add route 10.78.0.0/16 via 10.9.0.2"}));
+}
+
+TEST_F(HostTapTest, what_bears_a_mark_is_led_by_a_table_of_its_own) {
+    auto twin = HostTap::open(spec());
+    ASSERT_TRUE(twin) << twin.error().message;
+    auto netlink = Netlink::open();
+    ASSERT_TRUE(netlink) << netlink.error().message;
+    constexpr std::uint32_t kTable = 77;
+    const MarkRule v4{true, 0x1234'5678, kTable, 770}, v6{false, 0x1234'5678, kTable, 770};
+    const auto refused = twin->install(
+        {{"0.0.0.0/0", "169.254.77.1", kTable}, {"::/0", "fe80::77", kTable}, {"10.78.0.0/16", "10.9.0.2"}},
+        {{"169.254.77.1", kPeerMac}, {"fe80::77", kPeerMac}});
+    EXPECT_TRUE(refused.empty()) << refused[0];
+    for (int twice = 0; twice < 2; ++twice)
+        for (const MarkRule& rule : {v4, v6}) {
+            const auto added = netlink->add_mark_rule(rule);
+            EXPECT_TRUE(added) << added.error().message;
+        }
+    EXPECT_TRUE(succeeds("test $(ip rule show | grep -c '^770:.*fwmark 0x12345678 lookup 77') = 1"));
+    EXPECT_TRUE(succeeds("test $(ip -6 rule show | grep -c '^770:.*fwmark 0x12345678 lookup 77') = 1"));
+    EXPECT_TRUE(succeeds(
+        "ip route get 203.0.113.10 mark 0x12345678 | grep 'via 169.254.77.1 dev twin0.*src 10.9.0.1'"));
+    EXPECT_TRUE(
+        succeeds("ip route get 2001:db8::10 mark 0x12345678 | grep 'via fe80::77 dev twin0.*src fd09::1'"));
+    EXPECT_FALSE(succeeds("ip route get 203.0.113.10 | grep twin0")) << "nothing else is";
+    EXPECT_FALSE(succeeds("ip route get 203.0.113.10 mark 0x12345679 | grep twin0"));
+
+    shell("ip link set twin0 down");
+    EXPECT_TRUE(twin->restore().empty());
+    shell("ip link set twin0 up");
+    EXPECT_TRUE(twin->restore().empty());
+    EXPECT_TRUE(succeeds("ip route get 203.0.113.10 mark 0x12345678 | grep 169.254.77.1")) << "comes back";
+    EXPECT_TRUE(succeeds("ip -6 route get 2001:db8::10 mark 0x12345678 | grep fe80::77"));
+
+    // One of two equal prefixes goes, in its table alone.
+    EXPECT_TRUE(twin->install({{"10.78.0.0/16", "10.9.0.2"}}, {}).empty());
+    EXPECT_FALSE(succeeds("ip route show table 77 | grep ."));
+    EXPECT_TRUE(succeeds("ip route show proto 87 | grep 10.78.0.0/16"));
+    for (int twice = 0; twice < 2; ++twice)
+        for (const MarkRule& rule : {v4, v6}) {
+            const auto removed = netlink->remove_mark_rule(rule);
+            EXPECT_TRUE(removed) << removed.error().message;
+        }
+    EXPECT_FALSE(succeeds("(ip rule show; ip -6 rule show) | grep 0x12345678"));
 }
 
 TEST_F(HostTapTest, what_was_lost_while_it_was_down_comes_back) {

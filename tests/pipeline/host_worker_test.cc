@@ -46,8 +46,9 @@ class HostWorkerTest : public DriversTest, public testing::WithParamInterface<bo
         EXPECT_EQ(pools_.in_use(), 0u);
     }
     void start() {
-        worker_ = std::make_unique<RunningWorker>(0, queues_, counters_[0], world_->published(), 4096,
-                                                  GetParam(), false, &*rings_, &flows_);
+        worker_ =
+            std::make_unique<RunningWorker>(0, queues_, counters_[0], world_->published(), 4096, GetParam(),
+                                            false, &*rings_, &flows_, StickyShare{}, &probe_ports_);
     }
     // From the wire.
     void receive(const Bytes& frame) {
@@ -104,9 +105,15 @@ class HostWorkerTest : public DriversTest, public testing::WithParamInterface<bo
     }
 
     WorkerCounters& counters() { return counters_[0]; }
+    [[nodiscard]] BackendId id_of(const std::string& pool, std::string_view name) const {
+        for (const auto& backend : world_->ids().find_pool(pool)->backends)
+            if (backend.name == name) return backend.id;
+        return kNoBackend;
+    }
 
     CountingWorkers counters_{1};
     HostFlows flows_{HashKey::zero()};
+    ProbePorts probe_ports_;
     std::unique_ptr<RingWires> wires_;
     std::optional<Port> port_;
     std::vector<WorkerQueues> queues_;
@@ -150,6 +157,89 @@ TEST_P(HostWorkerTest, what_the_device_refuses_is_counted_and_freed) {
     EXPECT_EQ(counters().host_tx[0].value(), kWireSlots - 1);
     EXPECT_EQ(on_wire().size(), kWireSlots - 1);
     expect_accounted(counters());
+}
+
+// As the kernel sends it: from weir's own address, to the next hop that leads here.
+[[gnu::noinline]] Bytes probe_of_kernel(unsigned mode, bool v6, bool udp, std::uint16_t from) {
+    const Tuple tuple{.source = ip(v6 ? "fd00:1::2" : "10.1.0.2"),
+                      .destination = mode_vip(mode, v6),
+                      .source_port = from,
+                      .destination_port = 8080};
+    const Link link{.to = kProbeGatewayMac, .from = MacAddress{{2, 0, 0, 0, 0, 1}}, .ttl = 64};
+    return udp ? udp_frame(tuple, 20, true, link) : tcp_frame(tuple, kSyn, 0, link);
+}
+
+TEST_P(HostWorkerTest, probes_through_a_vip_reach_the_backend_that_they_are_for_in_its_mode) {
+    std::uint16_t from = 40'000;
+    std::uint64_t sent = 0;
+    for (unsigned mode = 1; mode <= kModes; ++mode)
+        for (const bool v6 : {false, true})
+            for (const bool udp : {false, true})
+                for (const char* name : {"a", "b"}) {
+                    const BackendId id = id_of("mode" + std::to_string(mode), name);
+                    const ForwardingMode how = world_->config()->services[2 * (mode - 1)].forwarding;
+                    probe_ports_.set(udp ? IpProtocol::udp : IpProtocol::tcp, ++from, {id, how});
+                    const Bytes frame = probe_of_kernel(mode, v6, udp, from);
+                    send(frame);
+                    wait_until([&] { return counters().originated[kOriginatedProbe].value() == sent + 1; });
+                    ++sent;
+                    const std::vector<Bytes> out = on_wire();
+                    ASSERT_EQ(out.size(), 1u);
+                    const BackendRecord& record =
+                        world_->snapshot()->backends[static_cast<std::size_t>(how)][id];
+                    EXPECT_TRUE(std::equal(out[0].begin(), out[0].begin() + 12, record.header.begin()));
+                    EXPECT_EQ(out[0].size() - frame.size(), record.header_length - sizeof(EthernetHeader));
+                    EXPECT_TRUE(
+                        std::equal(frame.begin() + 14, frame.end(), out[0].begin() + record.header_length))
+                        << "what is inside is as it was";
+                    EXPECT_EQ(counters().backends[index(id)].packets.value(), 0u);
+                }
+    EXPECT_EQ(counters().flow_entries.value() + counters().flow_inserts.value(), 0u);
+    EXPECT_EQ(counters().received.value() + counters().forwarded.value(), 0u);
+    EXPECT_EQ(counters().host_tx[0].value() + counters().host_tx_refused[0].value(), 0u);
+    // The answer of the last one.
+    receive(udp_frame({.source = mode_vip(kModes, true),
+                       .destination = ip("fd00:1::2"),
+                       .source_port = 8080,
+                       .destination_port = from},
+                      20));
+    wait_until([&] { return counters().punted.value() == 1; });
+    EXPECT_EQ(counters().punted_by_class[static_cast<std::size_t>(PuntClass::talking)].value(), 1u);
+    punted();
+    expect_accounted(counters());
+}
+
+TEST_P(HostWorkerTest, what_looks_like_a_probe_and_cannot_go_is_counted_and_freed) {
+    send(probe_of_kernel(2, false, false, 41'000));  // of nobody
+    Bytes elsewhere =
+        tcp_frame({.source = ip("10.1.0.2"), .destination = ip("192.0.2.1"), .source_port = 41'001}, kSyn, 0,
+                  {.to = kProbeGatewayMac});
+    send(elsewhere);
+    send(Bytes(elsewhere.begin(), elsewhere.begin() + 20));
+    Bytes arp = arp_request(mode_vip(1, false), mode_vip(1, false));
+    std::copy(kProbeGatewayMac.bytes.begin(), kProbeGatewayMac.bytes.end(), arp.begin());
+    send(arp);
+    probe_ports_.set(IpProtocol::tcp, 41'002, {BackendId{99}, ForwardingMode::ipip});  // without a next hop
+    send(probe_of_kernel(2, false, false, 41'002));
+    probe_ports_.set(IpProtocol::tcp, 41'001, {BackendId{0}, ForwardingMode::ipip});
+    send(elsewhere);
+    wait_until([&] { return counters().host_tx_refused[0].value() == 6; });
+    EXPECT_TRUE(on_wire().empty());
+    EXPECT_EQ(counters().originated[kOriginatedProbe].value(), 0u);
+    expect_accounted(counters());
+}
+
+TEST_P(HostWorkerTest, a_dead_backend_is_still_probed) {
+    const BackendId id = id_of("mode4", "a");
+    world_->set_eligible(id, false);
+    world_->republish();
+    probe_ports_.set(IpProtocol::tcp, 42'000, {id, ForwardingMode::gue});
+    wait_until([&] { return counters().snapshot_generation.value() == world_->generation(); });
+    EXPECT_EQ(world_->snapshot()->backends[static_cast<std::size_t>(ForwardingMode::gue)][id].state,
+              TrafficState::absent);
+    send(probe_of_kernel(4, false, false, 42'000));
+    wait_until([&] { return counters().originated[kOriginatedProbe].value() == 1; });
+    EXPECT_EQ(on_wire().size(), 1u);
 }
 
 TEST_P(HostWorkerTest, a_ring_that_nobody_empties_costs_what_does_not_fit) {

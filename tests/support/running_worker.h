@@ -24,7 +24,7 @@ class RunningWorker {
     RunningWorker(std::uint32_t id, std::vector<WorkerQueues> queues, WorkerCounters& counters,
                   const PublishedSnapshot& published, std::uint64_t flows, bool sleeps_when_idle,
                   bool rx_interrupts = false, HostRings* host = nullptr, HostFlows* host_flows = nullptr,
-                  const StickyShare& sticky = {})
+                  const StickyShare& sticky = {}, const ProbePorts* probe_ports = nullptr)
         : memory_(std::move(*HugeMemory::allocate(
               FlowTable::bytes_for(flows) + StickyTable::bytes_for(sticky.clients), false))),
           worker_(WorkerSpec{.id = id,
@@ -38,6 +38,7 @@ class RunningWorker {
                              .counters = &counters,
                              .host = host,
                              .host_flows = host_flows,
+                             .probe_ports = probe_ports,
                              .sleeps_when_idle = sleeps_when_idle,
                              .rx_interrupts = rx_interrupts},
                   published),

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,47 +13,11 @@ from typing import Any
 
 import pytest
 
+from health_peers import ECHO, EXPIRED, GRPC, HTTP, HTTPS, OTHER_CA, HealthPeers
 from lab.shell import end, in_namespace, run, start, wait_until
 
 SPACE = "weir-probes"
 PROBER = os.environ.get("WEIR_PROBER", "")
-HTTP, HTTPS, EXPIRED, OTHER_CA, PLAIN_HTTP2 = 80, 443, 444, 445, 81
-GRPC = 50051
-
-NGINX = """
-daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ worker_connections 256; }}
-http {{
-  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
-  uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  server {{
-    listen 80 default_server; listen [::]:80;
-    location = / {{ return 200 "all is well\\n"; }}
-    location = /busy {{ return 503; }}
-    location = /moved {{ return 302 http://127.0.0.1:80/busy; }}
-    location = /sni {{ return 200 "name $ssl_server_name host $http_host\\n"; }}
-  }}
-  server {{ listen 80; server_name www.example.com; location / {{ return 204; }} }}
-  server {{ listen 443 ssl; ssl_certificate {folder}/good.pem; ssl_certificate_key {folder}/good.key;
-            location / {{ return 200 "name=$ssl_server_name;host=$http_host;\\n"; }} }}
-  server {{ listen 444 ssl; ssl_certificate {folder}/expired.pem; ssl_certificate_key {folder}/expired.key;
-            location / {{ return 200; }} }}
-  server {{ listen 445 ssl; ssl_certificate {folder}/stranger.pem; ssl_certificate_key {folder}/stranger.key;
-            location / {{ return 200; }} }}
-}}
-"""
-
-
-def certificate(folder: Path, name: str, days: list[str], ca: str | None) -> None:
-    """A key and a certificate for www.example.com and 127.0.0.1, signed by `ca`, or by itself."""
-    run("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{folder}/{name}.key", "-out",
-        f"{folder}/{name}.csr", "-subj", f"/CN={name}")
-    (folder / f"{name}.ext").write_text("subjectAltName=DNS:www.example.com,IP:127.0.0.1\n" if ca else
-                                        "basicConstraints=critical,CA:TRUE\n")
-    signer = ["-CA", f"{folder}/{ca}.pem", "-CAkey", f"{folder}/{ca}.key", "-CAcreateserial"] if ca else [
-        "-key", f"{folder}/{name}.key"]
-    run("openssl", "x509", "-req", "-in", f"{folder}/{name}.csr", "-out", f"{folder}/{name}.pem",
-        "-extfile", f"{folder}/{name}.ext", *days, *signer)
 
 
 def in_space(*command: str) -> list[str]:
@@ -78,26 +41,8 @@ def space() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def peers(space: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("peers")
-    certificate(folder, "ca", ["-days", "2"], None)
-    certificate(folder, "strange-ca", ["-days", "2"], None)
-    certificate(folder, "good", ["-days", "1"], "ca")
-    certificate(folder, "expired", ["-days", "-1"], "ca")
-    certificate(folder, "stranger", ["-days", "1"], "strange-ca")
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
-    log = str(folder / "log")
-    health = str(Path(__file__).resolve().parents[1] / "support" / "python" / "grpc_health_server.py")
-    processes = [start(in_space("nginx", "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")), log),
-                 start(in_space(sys.executable, health, str(GRPC)), log)]
-    try:
-        def all_listen() -> bool:
-            listening = run(*in_space("ss", "-Hltn"))
-            return all(f":{port} " in listening for port in (HTTP, HTTPS, EXPIRED, OTHER_CA, GRPC))
-        assert wait_until(all_listen, 20), Path(log).read_text()
-        yield folder
-    finally:
-        for process in processes:
-            end(process)
+    with HealthPeers(SPACE, "127.0.0.1", tmp_path_factory.mktemp("peers")) as running:
+        yield running.folder
 
 
 def probe(protocol: str, address: str = "127.0.0.1", *options: str, times: int = 1) -> Any:
@@ -184,6 +129,13 @@ def test_grpc(peers: Path) -> None:
         expect_of_kernel("failed", "connection refused", protocol, "127.0.0.1", "--port", "1", "--send", "x")
     nginx = probe("grpc", "127.0.0.1", "--port", str(HTTP))
     assert nginx["outcome"] in ("failed", "mismatch") and "HTTP" in nginx["answer"], nginx
+
+
+def test_datagrams(peers: Path) -> None:
+    port = ("--port", str(ECHO), "--send", "ping")
+    expect(probe("udp", "127.0.0.1", *port), "success", "answered 4 bytes")
+    expect(probe("udp", "127.0.0.1", *port, "--expect", "pi"), "success", "answered 4 bytes")
+    expect(probe("udp", "127.0.0.1", *port, "--expect", "pong"), "mismatch", 'answered "ping", expected "pong"')
 
 
 def test_nobody_there(space: None) -> None:

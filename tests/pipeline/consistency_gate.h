@@ -7,7 +7,7 @@
 #include <functional>
 #include <random>
 
-#include "tests/pipeline/consistency_traffic.h"
+#include "tests/pipeline/consistency_clients.h"
 
 namespace weir::test::consistency {
 
@@ -16,8 +16,9 @@ struct Findings {
     // Each of these is a promise broken.
     std::uint64_t broken = 0, to_dead = 0, to_dead_acknowledged = 0, new_to_closed = 0, lost = 0,
                   wrong_reset = 0;
+    Placed placed;
     [[nodiscard]] std::uint64_t wrong() const {
-        return broken + to_dead + new_to_closed + lost + wrong_reset;
+        return broken + to_dead + new_to_closed + lost + wrong_reset + placed.strayed;
     }
 };
 
@@ -27,8 +28,9 @@ class Gate {
          std::uint64_t seed)
         : random(seed),
           model(rules),
-          world(base_config(model), workers, table),
+          world(base_config(model), workers, table, is_sticky(rules) ? kClients : 0),
           flows_(slots),
+          clients_(slots),
           outcomes_(slots),
           frames_("consistency", 4095) {
         for (std::uint32_t slot = 0; slot < slots; ++slot) flows_[slot].slot = slot;
@@ -50,6 +52,7 @@ class Gate {
                 entry.address = address_of(b);
                 entry.weight = one.weight;
                 entry.drained = one.drained;
+                entry.zone = zone_name(is_near(b));
             }
             if (shuffled) std::ranges::shuffle(backends, random);
             made.pools[pool].backends = std::move(backends);
@@ -114,10 +117,15 @@ class Gate {
     Findings findings;
     std::string first_wrong;  // what was found first, in words
     std::function<unsigned(const Flow&)> steer = [](const Flow& flow) {
-        return flow.slot / 20 + flow.before;
+        return flow.slot / Flow::kKinds + flow.before;
     };
 
   private:
+    // That a worker has room for; many times those that there are.
+    static constexpr std::uint64_t kClients = 16'384;
+    static bool is_sticky(const std::array<Rules, kPools>& rules) {
+        return std::ranges::any_of(rules, [](const Rules& of) { return of.sticks_for.count() != 0; });
+    }
     void send_by(unsigned w, const std::vector<std::uint32_t>& slots,
                  const std::function<bool(const Flow&)>& ends) {
         SteppedWorker& worker = world.worker(w);
@@ -128,17 +136,16 @@ class Gate {
             packets.push_back(frames_.frame(flows_[slot].next_frame(last.back())));
         }
         worker.run(packets, world.tick());
-        for (rte_mbuf* packet : worker.wire().taken) {
-            note_frame({rte_pktmbuf_mtod(packet, std::uint8_t*), packet->data_len}, outcomes_);
-            rte_pktmbuf_free(packet);
-        }
-        worker.wire().taken.clear();
+        world.empty_rings();
+        for (unsigned n = 0; n < world.workers(); ++n) note_frames(world.worker(n).wire());
         for (std::size_t i = 0; i < slots.size(); ++i) {
             Flow& flow = flows_[slots[i]];
             const Outcome outcome = std::exchange(outcomes_[slots[i]], {});
             ++findings.packets;
             const std::uint64_t wrong = findings.wrong();
             const Flow before = flow;
+            worker_ = w;
+            begins_ = flow.is_udp() || !last[i];
             const bool goes_on = judge(flow, outcome, versions_.at(worker.world().generation));
             if (findings.wrong() != wrong && first_wrong.empty()) describe(w, before, outcome);
             flow.seen = worker.world().generation;
@@ -146,6 +153,13 @@ class Gate {
             findings.ended += !goes_on || last[i] ? 1 : 0;
             if (!goes_on || last[i]) flow.start_over();
         }
+    }
+    void note_frames(TestWire& wire) {
+        for (rte_mbuf* packet : wire.taken) {
+            note_frame({rte_pktmbuf_mtod(packet, std::uint8_t*), packet->data_len}, outcomes_);
+            rte_pktmbuf_free(packet);
+        }
+        wire.taken.clear();
     }
     // For whoever has to find out why.
     void describe(unsigned w, const Flow& flow, const Outcome& outcome) {
@@ -217,6 +231,7 @@ class Gate {
             for (unsigned b = flow.pool() * kPlaces; b < (flow.pool() + 1) * kPlaces; ++b)
                 any |= stands[b].takes_new;
             ++(any ? findings.lost : findings.refused);
+            judge_placement(flow, Flow::kNone);
             return true;
         }
         if (outcome.frames != 1 || outcome.reset_to_backend || outcome.reset_to_client) {
@@ -226,12 +241,33 @@ class Gate {
         flow.home = outcome.backend;
         const bool right = pool_of(flow.home) == flow.pool() && stands[flow.home].takes_new;
         findings.new_to_closed += right ? 0 : 1;
+        judge_placement(flow, flow.home);
         return true;
+    }
+    void judge_placement(const Flow& flow, unsigned went) {
+        std::vector<const Stands*>& stands = stands_of_workers_;
+        std::uint64_t oldest = world.world().generation();
+        const bool is_newest = world.worker(worker_).world().generation == oldest;
+        if (went != Flow::kNone && is_newest)
+            note_zone_and_ramp(flow.pool(), went, model, versions_.newest(), world.now(), findings.placed);
+        if (model.rules(flow.pool()).sticks_for.count() == 0) return;
+        stands.clear();
+        for (unsigned w = 0; w < world.workers(); ++w) {
+            const std::uint64_t generation = world.worker(w).world().generation;
+            oldest = std::min(oldest, generation);
+            stands.push_back(&versions_.at(generation));
+        }
+        clients_.judge(flow, went, begins_, model, stands, versions_.newest(), oldest, world.now(),
+                       findings.placed);
     }
 
     Versions versions_;
     Stands acknowledged_{};
     std::vector<Flow> flows_;
+    Clients clients_;
+    std::vector<const Stands*> stands_of_workers_;
+    unsigned worker_ = 0;            // that judged packet came in by
+    bool begins_ = false;            // a flow, if none is known for it
     std::vector<Outcome> outcomes_;  // by slot; of one batch
     FramePool frames_;
     std::uint32_t cursor_ = 0;

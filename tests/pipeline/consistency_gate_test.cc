@@ -1,6 +1,7 @@
 // The consistency gate: tens of thousands of live flows over two workers while backends are added, removed,
 // replaced, drained, enabled, weighed, while they fail and recover and files are reordered, thousands of
-// times in random order. The judge is consistency_model.h. Seeded.
+// times in random order; among their pools are a sticky one, one that keeps to its zone, and one that starts
+// slowly. The judges are consistency_model.h and consistency_clients.h. Seeded.
 #include <malloc.h>
 
 #include "tests/dataplane/figure.h"
@@ -40,7 +41,11 @@ constexpr std::array<Rules, kPools> kRules = {{
      .drain = Milliseconds(15'000),
      .cuts_at_the_end = true},
     {.of_dead = Rules::OfDead::keep, .least_count = 2},
+    {.drain = Milliseconds(20'000), .sticks_for = Milliseconds(12'000)},
+    {.least_count = 3, .least_percentage = 60, .drain = Milliseconds(20'000), .near_first = true},
+    {.drain = Milliseconds(20'000), .slow_start = Milliseconds(10'000)},
 }};
+static_assert(kRules[kStickyPool].sticks_for.count() != 0);
 
 enum class Change {
     added,
@@ -254,6 +259,39 @@ void print(const Gate& gate, const Churn& churn) {
         "flows to closed backends; %llu packets lost; %llu wrong RSTs",
         number(f.broken), number(f.to_dead), number(f.to_dead_acknowledged), number(f.new_to_closed),
         number(f.lost), number(f.wrong_reset));
+    const Placed& p = f.placed;
+    print_figure(
+        "sticky clients: %llu new flows in time, %llu not at the client's backend; %llu too late, of which "
+        "%llu went elsewhere",
+        number(p.kept), number(p.strayed), number(p.anew), number(p.elsewhere));
+    print_figure("a zone: %llu new flows stayed in it, %llu spilled over", number(p.near), number(p.spilled));
+    print_figure(
+        "slow start: %llu new flows in the first fifth of a ramp (%.0f by weight), %llu after it (%.0f)",
+        number(p.early), p.early_by_weight, number(p.late), p.late_by_weight);
+}
+// That each kind of pool has shown what it is for.
+void expect_placement(Gate& gate) {
+    const Placed& p = gate.findings.placed;
+    const std::uint64_t fresh = gate.findings.fresh;
+    EXPECT_EQ(p.strayed, 0u);
+    EXPECT_GE(p.kept, fresh / 40);
+    EXPECT_GE(p.elsewhere, fresh / 1'000) << "the duration never ends";
+    EXPECT_GE(p.near, fresh / 80);
+    EXPECT_GE(p.spilled, fresh / 500);
+    const auto early = static_cast<double>(p.early), late = static_cast<double>(p.late);
+    EXPECT_LE(early, 3 + p.early_by_weight / 4);
+    EXPECT_GE(p.early_by_weight, static_cast<double>(fresh) / 5'000);
+    EXPECT_NEAR(late, p.late_by_weight, 10 + p.late_by_weight / 6);
+    std::uint64_t handed_over = 0;
+    for (unsigned w = 0; w < kWorkers; ++w) {
+        const WorkerCounters& counters = gate.world.worker(w).counters();
+        EXPECT_EQ(counters.sticky_bypassed.value() + counters.sticky_full.value() +
+                      counters.sticky_evictions.value(),
+                  0u)
+            << "else nobody has promised anything";
+        handed_over += counters.sticky_handed_over.value();
+    }
+    EXPECT_GE(handed_over, p.kept / 4) << "as many clients have their keeper at the other worker";
 }
 
 TEST_F(ConsistencyGate, NoFlowOfABackendInServiceMovesAndNoPacketGoesToADeadOne) {
@@ -283,6 +321,7 @@ TEST_F(ConsistencyGate, NoFlowOfABackendInServiceMovesAndNoPacketGoesToADeadOne)
     EXPECT_EQ(gate.findings.new_to_closed, 0u);
     EXPECT_EQ(gate.findings.lost, 0u);
     EXPECT_EQ(gate.findings.wrong_reset, 0u);
+    expect_placement(gate);
     EXPECT_EQ(gate.frames_in_use(), 0u);
     EXPECT_LE(most_retired, World::kMaxRetired);
     const std::uint32_t ids = gate.world.world().ids().backend_ids();

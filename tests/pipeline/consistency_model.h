@@ -14,8 +14,10 @@
 
 namespace weir::test::consistency {
 
-inline constexpr unsigned kPools = 5, kPlaces = 64, kNames = 32, kBackends = kPools * kPlaces;
+inline constexpr unsigned kPools = 8, kPlaces = 64, kNames = 32, kBackends = kPools * kPlaces;
 constexpr unsigned pool_of(unsigned backend) { return backend / kPlaces; }
+// Whether it stands in weir's own zone. The two places of a name agree.
+constexpr bool is_near(unsigned backend) { return backend % 2 == 0; }
 
 using Milliseconds = std::chrono::milliseconds;
 
@@ -28,6 +30,9 @@ struct Rules {
     Milliseconds drain{300'000};
     bool cuts_at_the_end = false;  // of a drain
     Milliseconds keeps_for{0};     // flows of a dead one, with `keep`; 0: for ever
+    Milliseconds sticks_for{0};    // a client to its backend, after its last new flow; 0: clients are nothing
+    bool near_first = false;       // new flows go to weir's own zone, unless that has too few
+    Milliseconds slow_start{0};
 };
 
 struct Backend {
@@ -38,7 +43,8 @@ struct Backend {
     enum class Verdict { none, healthy, unhealthy } verdict = Verdict::none;
     unsigned in_a_row = 0;  // results of the kind that the last one was
     bool last_success = false;
-    Milliseconds leaves_since{0}, dead_since{0};
+    Milliseconds leaves_since{0}, dead_since{0}, healthy_since{0};
+    unsigned lives = 0;  // how often it was added as one that nobody knew any more
 };
 
 // What a packet of a known flow may meet.
@@ -60,12 +66,13 @@ class Model {
   public:
     explicit Model(const std::array<Rules, kPools>& rules) : rules_(rules) {}
     [[nodiscard]] Backend& operator[](unsigned backend) { return backends_[backend]; }
+    [[nodiscard]] const Backend& operator[](unsigned backend) const { return backends_[backend]; }
     [[nodiscard]] const Rules& rules(unsigned pool) const { return rules_[pool]; }
 
     // One that is not `known` any more starts without a verdict.
     void add(unsigned backend, bool known) {
         Backend& one = backends_[backend];
-        if (!known) one = Backend{};
+        if (!known) one = Backend{.lives = one.lives + 1};
         one.registered = true;
         one.drained = one.removed_now = false;
         one.weight = 1;
@@ -98,7 +105,10 @@ class Model {
         one.in_a_row = success == one.last_success ? one.in_a_row + 1 : 1;
         one.last_success = success;
         if (success) {
-            if (one.verdict == none || one.in_a_row >= rules.healthy_threshold) one.verdict = healthy;
+            if (one.verdict == healthy || (one.verdict != none && one.in_a_row < rules.healthy_threshold))
+                return;
+            one.verdict = healthy;
+            one.healthy_since = now;
         } else if (one.in_a_row >= rules.unhealthy_threshold) {
             if (one.verdict != unhealthy) one.dead_since = now;
             one.verdict = unhealthy;
@@ -109,27 +119,23 @@ class Model {
         return is_below(pool) && rules_[pool].below == Rules::Below::fail_open;
     }
     [[nodiscard]] bool is_below(unsigned pool) const {
-        unsigned counted = 0, healthy = 0;
-        for (unsigned b = pool * kPlaces; b < (pool + 1) * kPlaces; ++b) {
-            const Backend& one = backends_[b];
-            if (!one.registered || one.drained || one.weight == 0) continue;
-            ++counted;
-            healthy += one.verdict == Backend::Verdict::healthy ? 1 : 0;
-        }
-        const Rules& rules = rules_[pool];
-        return counted != 0 &&
-               (healthy < rules.least_count || healthy * 100 < rules.least_percentage * counted);
+        const Counts all = count(pool, false);
+        return all.counted != 0 && !all.is_enough && !stays_near(pool);
+    }
+    // New flows go to weir's own zone only.
+    [[nodiscard]] bool stays_near(unsigned pool) const {
+        return rules_[pool].near_first && count(pool, true).is_enough;
     }
 
     // The world as it is now, put in force as `version`, after `before`.
     [[nodiscard]] Stands stands(const Stands& before, std::uint64_t version, Milliseconds now) const {
         Stands all;
         for (unsigned pool = 0; pool < kPools; ++pool) {
-            const bool below = is_below(pool);
+            const bool below = is_below(pool), near_only = stays_near(pool);
             for (unsigned b = pool * kPlaces; b < (pool + 1) * kPlaces; ++b) {
                 Stand& one = all[b];
                 one = before[b];
-                one.takes_new = takes_new(backends_[b], rules_[pool], below);
+                one.takes_new = takes_new(backends_[b], rules_[pool], below) && (!near_only || is_near(b));
                 one.known = known(backends_[b], rules_[pool], fails_open(pool), now);
                 if (one.known == Known::moves || one.known == Known::either) one.tcp_lost = version;
                 if (one.known != Known::stays) one.udp_lost = version;
@@ -139,6 +145,23 @@ class Model {
     }
 
   private:
+    struct Counts {
+        unsigned counted = 0, healthy = 0;
+        bool is_enough = false;
+    };
+    [[nodiscard]] Counts count(unsigned pool, bool near_only) const {
+        Counts all;
+        for (unsigned b = pool * kPlaces; b < (pool + 1) * kPlaces; ++b) {
+            const Backend& one = backends_[b];
+            if (!one.registered || one.drained || one.weight == 0 || (near_only && !is_near(b))) continue;
+            ++all.counted;
+            all.healthy += one.verdict == Backend::Verdict::healthy ? 1 : 0;
+        }
+        const Rules& rules = rules_[pool];
+        all.is_enough =
+            all.healthy >= rules.least_count && all.healthy * 100 >= rules.least_percentage * all.counted;
+        return all;
+    }
     static bool takes_new(const Backend& one, const Rules& rules, bool below) {
         if (!one.registered || one.drained || one.weight == 0) return false;
         if (below && rules.below == Rules::Below::drop) return false;

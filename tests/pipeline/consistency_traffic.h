@@ -9,11 +9,15 @@
 
 namespace weir::test::consistency {
 
-// By pool: dsr, ipip over IPv4, ipip over IPv6, gue over IPv4, gue over IPv6.
-inline constexpr std::array<ForwardingMode, kPools> kModeOf = {ForwardingMode::dsr, ForwardingMode::ipip,
-                                                               ForwardingMode::ipip, ForwardingMode::gue,
-                                                               ForwardingMode::gue};
-inline constexpr std::array<bool, kPools> kOuterV6 = {false, false, true, false, true};
+// By pool: dsr, ipip over IPv4, ipip over IPv6, gue over IPv4, gue over IPv6; then three more.
+inline constexpr std::array<ForwardingMode, kPools> kModeOf = {
+    ForwardingMode::dsr, ForwardingMode::ipip, ForwardingMode::ipip, ForwardingMode::gue,
+    ForwardingMode::gue, ForwardingMode::ipip, ForwardingMode::gue,  ForwardingMode::ipip};
+inline constexpr std::array<bool, kPools> kOuterV6 = {false, false, true, false, true, false, true, true};
+// Of the sticky clients.
+inline constexpr unsigned kPrefixV4 = 24, kPrefixV6 = 64;
+// Whose flows come from the addresses of clients, sticky or not.
+inline constexpr unsigned kStickyPool = 5;
 
 inline IpAddress address_of(unsigned backend) {
     const unsigned pool = pool_of(backend), place = backend % kPlaces;
@@ -31,6 +35,8 @@ inline MacAddress mac_of(unsigned backend) {
 inline std::string pool_name(unsigned pool) { return "pool" + std::to_string(pool); }
 inline std::string backend_name(unsigned backend) { return "b" + std::to_string(backend % kNames); }
 
+inline std::string zone_name(bool near) { return near ? "near" : "far"; }
+
 inline PoolConfig pool_config(unsigned pool, const Rules& rules) {
     PoolConfig made;
     made.name = pool_name(pool);
@@ -45,12 +51,18 @@ inline PoolConfig pool_config(unsigned pool, const Rules& rules) {
     made.minimum_healthy.count = rules.least_count;
     made.minimum_healthy.percentage = rules.least_percentage;
     made.minimum_healthy.action = static_cast<BelowMinimum>(rules.below);
+    if (rules.sticks_for.count() != 0)
+        made.stickiness =
+            StickinessConfig{.duration = rules.sticks_for, .prefix_v4 = kPrefixV4, .prefix_v6 = kPrefixV6};
+    made.cross_zone = !rules.near_first;
+    made.slow_start = rules.slow_start;
     return made;
 }
 
 // Everything but the pools' backends.
 inline Config base_config(const Model& model) {
     Config made = edge_config();
+    made.zone = zone_name(true);
     for (unsigned place = 0; place < kPlaces; ++place) {
         NeighborConfig entry;
         entry.address = address_of(place);
@@ -81,9 +93,10 @@ inline const IpAddress& vip_of(unsigned pool, bool v6) {
     return all[2 * pool + (v6 ? 1 : 0)];
 }
 
-// One that lives in a slot: the slot is its source port, how many lived there before its source address.
+// One that lives in a slot: the slot is its source port, how many lived there before its source address. In a
+// sticky pool neighbouring slots are one client of each family: their addresses agree in its prefix.
 struct Flow {
-    static constexpr unsigned kFirstPort = 1000;
+    static constexpr unsigned kFirstPort = 1000, kKinds = 4 * kPools, kSlotsOfClient = 64;
     static constexpr unsigned kNone = ~0u;
 
     std::uint32_t slot = 0, before = 0;
@@ -91,18 +104,35 @@ struct Flow {
     std::uint64_t seen = 0;  // the version in force when it sent last
     bool begun = false;
 
-    [[nodiscard]] unsigned kind() const { return (slot + before * 7) % 20; }
+    [[nodiscard]] unsigned kind() const { return (slot + before * 7) % kKinds; }
     [[nodiscard]] unsigned pool() const { return kind() % kPools; }
     [[nodiscard]] bool is_v6() const { return kind() / kPools % 2 != 0; }
     [[nodiscard]] bool is_udp() const { return kind() / kPools / 2 != 0; }
+    [[nodiscard]] unsigned client() const { return slot / kSlotsOfClient * 2 + (is_v6() ? 1 : 0); }
     [[nodiscard]] Tuple tuple() const {
-        return client_flow(before << 16 | (slot + kFirstPort), vip_of(pool(), is_v6()));
+        Tuple made = client_flow(before << 16 | (slot + kFirstPort), vip_of(pool(), is_v6()));
+        if (pool() == kStickyPool) made.source = is_v6() ? v6_source() : v4_source();
+        return made;
     }
     [[nodiscard]] Bytes next_frame(bool last) const {
         if (is_udp()) return udp_frame(tuple(), 8);
         return tcp_frame(tuple(), !begun ? kSyn : last ? kFin | kAck : kAck, begun ? 8 : 0);
     }
     void start_over() { *this = {.slot = slot, .before = (before + 1) & 0xffff}; }
+
+  private:
+    [[nodiscard]] IpAddress v4_source() const {  // 100.64.0.0/10
+        return IpAddress(Ipv4Address{Be32(0x6440'0000u + (client() << 8) + (before & 0xff))});
+    }
+    [[nodiscard]] IpAddress v6_source() const {
+        Ipv6Address made = ip("2001:db8::1").v6();
+        const unsigned parts[] = {client() >> 8, client(), before >> 8, before};
+        for (const unsigned n : {0u, 1u}) {
+            made.bytes[6 + n] = static_cast<std::uint8_t>(parts[n]);
+            made.bytes[12 + n] = static_cast<std::uint8_t>(parts[2 + n]);
+        }
+        return IpAddress(made);
+    }
 };
 
 // What came out for one flow.

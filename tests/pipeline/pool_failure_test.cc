@@ -66,16 +66,23 @@ class Pools {
 };
 
 // By pool: fails open with less than half; fails open with none; drops; is withdrawn; resets flows of the
-// dead.
+// dead; then three that drop.
 constexpr std::array<Rules, kPools> kPolicies = {{
     {.least_percentage = 50},
     {},
     {.below = Rules::Below::drop},
     {.below = Rules::Below::withdraw},
     {.of_dead = Rules::OfDead::reset, .below = Rules::Below::drop},
+    {.below = Rules::Below::drop},
+    {.below = Rules::Below::drop},
+    {.below = Rules::Below::drop},
 }};
 constexpr unsigned kMembers = 20, kSurvivors = 2;
-constexpr std::uint32_t kFlows = 4'000;
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr std::uint32_t kFlows = 1'000, kFlappingFlows = 200;
+#else
+constexpr std::uint32_t kFlows = 4'000, kFlappingFlows = 1'000;
+#endif
 
 using PoolFailure = DriversTest;
 
@@ -153,7 +160,7 @@ TEST_F(PoolFailure, FlappingAtTenHertzRebuildsNoMoreThanVerdictsChange) {
         for (Rules& one : rules)
             one = {.healthy_threshold = row.healthy_threshold,
                    .unhealthy_threshold = row.unhealthy_threshold};
-        Pools pools(rules, 8, 1'000);
+        Pools pools(rules, 8, kFlappingFlows);
         unsigned builds = 0, most = 0;
         for (unsigned n = 0; n < 60; ++n) {
             const auto before = tables_of(pools.gate);

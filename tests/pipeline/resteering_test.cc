@@ -36,7 +36,7 @@ class Resteering : public DriversTest {
         gate_.pass(Milliseconds(100));
     }
     void steer_by(unsigned shift) {
-        gate_.steer = [shift](const Flow& flow) { return flow.slot / 20 + shift; };
+        gate_.steer = [shift](const Flow& flow) { return flow.slot / Flow::kKinds + shift; };
     }
     // A packet of every flow. Returns how many have moved.
     std::uint64_t send_all() {

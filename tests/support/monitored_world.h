@@ -41,11 +41,14 @@ class MonitoredWorld {
   public:
     using Milliseconds = std::chrono::milliseconds;
 
-    MonitoredWorld(Config config, unsigned workers, std::uint64_t flows)
+    // `clients`: how many sticky ones a worker can remember.
+    MonitoredWorld(Config config, unsigned workers, std::uint64_t flows, std::uint64_t clients = 0)
         : counters_(workers), monitor_(monitor_options()), world_(world_options(), counters_.all()) {
         apply(std::move(config));
+        if (clients != 0 && workers > 1) rings_ = std::move(*WorkerRings::make(workers));
         for (unsigned w = 0; w < workers; ++w) {
-            workers_.push_back(std::make_unique<SteppedWorker>(counters_[w], flows));
+            workers_.push_back(
+                std::make_unique<SteppedWorker>(counters_[w], flows, clients, w, rings_.get()));
             workers_.back()->join(world_, w);
             workers_.back()->latch();
         }
@@ -66,6 +69,13 @@ class MonitoredWorld {
     void latch_all() {
         for (const auto& worker : workers_) worker->latch();
     }
+    // What workers have handed to each other, until nothing is under way.
+    void empty_rings() {
+        for (bool any = rings_ != nullptr; any;) {
+            any = false;
+            for (const auto& worker : workers_) any |= worker->take_over(tick()) != 0;
+        }
+    }
     // Time passes, and everybody does what is due.
     void settle(Milliseconds time = Milliseconds(100)) {
         pass(time);
@@ -85,13 +95,19 @@ class MonitoredWorld {
 
     // The gauges against the tables, and every packet against its verdict.
     void expect_consistent() {
+        std::uint64_t received = 0, judged = 0;
         for (const auto& worker : workers_) {
-            expect_accounted(worker->counters());
+            const WorkerCounters& counters = worker->counters();
+            received += counters.received.value();
+            judged += counters.forwarded.value() + counters.answered.value() + counters.punted.value() +
+                      dropped_in_all(counters);
+            if (rings_ == nullptr) expect_accounted(counters);
             std::uint64_t by_backend = 0;
             for (std::uint32_t id = 0; id < world_.ids().backend_ids(); ++id)
                 by_backend += worker->counters().backends[id].active_flows.value();
             EXPECT_EQ(by_backend, worker->pipeline().flows().entries());
         }
+        EXPECT_EQ(received, judged);
     }
 
   private:
@@ -101,6 +117,7 @@ class MonitoredWorld {
     HealthMonitorOptions monitor_options() {
         HealthMonitorOptions made;
         made.now = [this] { return time(); };
+        made.tick = [this] { return tick(); };
         made.unix_time = [this] { return 1e6 + std::chrono::duration<double>(now_).count(); };
         return made;
     }
@@ -118,6 +135,7 @@ class MonitoredWorld {
     AnsweredProbes probes_;
     HealthMonitor monitor_;
     World world_;
+    std::unique_ptr<WorkerRings> rings_;
     std::vector<std::unique_ptr<SteppedWorker>> workers_;
 };
 

@@ -257,6 +257,8 @@ void NatPart::send_back(Burst& burst, std::uint32_t i, const ForwardingSnapshot&
         if (snat.address == destination) tuple.snat = snat.id;
     Session* session = sessions_.find(tuple, sessions_.hash_of(tuple), now);
     if (session == nullptr) return turn_away<F>(burst, i, port);
+    if (world.service_records[index(session->service)].table == nullptr)  // removed: its VIP is nobody's
+        return burst.drop(i, DropReason::unsolicited);
     const PortRecord& exit = world.ports[index(session->ingress)];
     if (burst.ip_length[i] > exit.mtu) return burst.drop(i, DropReason::reply_too_big);
     note_reply(*session, burst.event[i], now, world.session_timeouts);

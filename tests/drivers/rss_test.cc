@@ -3,6 +3,7 @@
 #include "drivers/rss.h"
 
 #include <gtest/gtest.h>
+#include <rte_mbuf.h>
 
 #include <algorithm>
 #include <cstring>
@@ -170,6 +171,21 @@ TEST(RssTest, a_table_deals_its_entries_out_in_turn) {
 }
 
 // What DESIGN.md section 5 rests on: the SNAT port is chosen so that the reply lands on its owner.
+TEST(RssTest, a_port_adds_what_its_bits_add) {
+    const auto v4 = rss_port_bits(kRssKey, kRssPortV4), v6 = rss_port_bits(kRssKey, kRssPortV6);
+    for (const std::uint32_t port : {1u, 80u, 1'024u, 32'768u, 54'321u, 65'535u}) {
+        std::uint32_t sum_v4 = 0, sum_v6 = 0;
+        for (unsigned bit = 0; bit < 16; ++bit) {
+            if ((port >> bit & 1) == 0) continue;
+            sum_v4 ^= v4[bit];
+            sum_v6 ^= v6[bit];
+        }
+        const auto number = static_cast<std::uint16_t>(port);
+        EXPECT_EQ(sum_v4, rss_hash(kRssKey, WireIpv4{}, WireIpv4{}, 0, number));
+        EXPECT_EQ(sum_v6, rss_hash(kRssKey, WireIpv6{}, WireIpv6{}, 0, number));
+    }
+}
+
 TEST(RssTest, the_hash_is_linear_in_the_destination_port) {
     const auto& flow = kV4[1];
     const auto base = rss_hash(kRssKey, flow.source, flow.destination, flow.source_port, 0);

@@ -58,6 +58,7 @@ RunningWeir::RunningWeir(std::string file, std::unique_ptr<Appliance> appliance,
       appliance_(std::move(appliance)),
       prober_(loop_, prober_options()),
       monitor_(std::move(monitor)),
+      has_state_directory_(start.store != nullptr),
       queue_(queue_parts(std::move(start)), std::move(file)) {
     ports_.resize(appliance_->ports().size());
     read_ports();
@@ -173,6 +174,7 @@ void RunningWeir::look_at_prober() {
 }
 
 void RunningWeir::save_health() {
+    if (!has_state_directory_) return;  // another weir may have it
     saved_at_ = std::chrono::steady_clock::now();
     const auto stored =
         store_saved_health(saved_health_file(*appliance_->world().config()), monitor_->save());

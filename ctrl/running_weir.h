@@ -75,6 +75,7 @@ class RunningWeir {
     std::shared_ptr<const MetricsLabels> labels_;
     std::chrono::steady_clock::time_point saved_at_{};
     std::unique_ptr<PrometheusExporter> exporter_;
+    const bool has_state_directory_;
     ChangeQueue queue_;
     std::unique_ptr<ControlPlane> control_;  // from serve() on; null: without a socket
 };

@@ -53,8 +53,9 @@ Result<void> run(const std::string& file, Config from_file, const Notify& notify
         if (!clock) clock.emplace();
         return clock->now();
     };
-    HealthMonitorOptions health{
-        .tick = tick, .notify = notify, .saved = load_saved_health(saved_health_file(config), now)};
+    HealthMonitorOptions health{.tick = tick, .notify = notify};
+    // Without a store the directory is not this weir's: another one may have it.
+    if (start->store != nullptr) health.saved = load_saved_health(saved_health_file(config), now);
     auto monitor = std::make_unique<HealthMonitor>(std::move(health));
     auto appliance = Appliance::start(
         config, *key, notify,

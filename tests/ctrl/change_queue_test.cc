@@ -142,6 +142,53 @@ TEST_F(ChangeQueueTest, NothingIsAnsweredBeforeTheWorkersHaveIt) {
     EXPECT_TRUE(answers[0]);
 }
 
+// Two wait: of one, every worker says that it has it, but one is in the middle of something; of the other,
+// that worker has not even seen it.
+TEST_F(ChangeQueueTest, AWorkerThatLagsIsNamedAndWhatWasAskedIsKept) {
+    stuck = true;
+    workers->take(1);
+    Published<ForwardingSnapshot>::Reader second{world->published(), 1};
+    second.quiescent();
+    static_cast<void>(second.latch());
+    const auto begun = std::chrono::steady_clock::now();
+    const auto publish = [&](std::vector<Change> changes, std::uint64_t generation) {
+        queue->change(std::move(changes), "a test", note());
+        for (int i = 0; i < 100 && world->generation() < generation; ++i) run(milliseconds(20));
+        ASSERT_EQ(world->generation(), generation);
+    };
+    publish({weight("w1", 5)}, 2);
+    workers->take(2);
+    publish({weight("w1", 6)}, 3);
+    (*workers)[0].snapshot_generation.set(3);
+    for (int i = 0; i < 400 && answers.size() < 2; ++i) run(milliseconds(20));
+    const auto took = std::chrono::steady_clock::now() - begun;
+    ASSERT_EQ(answers.size(), 2u);
+    EXPECT_GE(took, ChangeQueue::kPatience);
+    EXPECT_LE(took, ChangeQueue::kPatience + std::chrono::seconds(5));
+    for (const ChangeQueue::Answer& answer : answers) {
+        ASSERT_FALSE(answer);
+        EXPECT_EQ(answer.error().cause, Error::Cause::machine);
+    }
+    EXPECT_EQ(
+        answers[0].error().message,
+        "generation 2 is published and kept, but an older one is still in use after 5 s; try again, and "
+        "look at the log");
+    EXPECT_EQ(
+        answers[1].error().message,
+        "generation 3 is published and kept, but worker 1 has not taken it for 5 s; it comes into force "
+        "there once that worker moves: look at its CPU");
+    // It moves.
+    second.quiescent();
+    static_cast<void>(second.latch());
+    stuck = false;
+    const auto again = change({weight("w1", 6)});
+    ASSERT_TRUE(again) << answers.back().error().message;
+    EXPECT_EQ((*again)["changed"], 0) << "kept, and now in force";
+    second.leave();
+    start();
+    EXPECT_EQ(world->config()->pools[0].backends[0].weight, 6u);
+}
+
 TEST_F(ChangeQueueTest, ABatchIsAllOrNothing) {
     const auto refused = change({add("a", "10.1.1.13"), add("b", "10.1.0.2"), add("c", "10.1.1.15")});
     ASSERT_FALSE(refused);

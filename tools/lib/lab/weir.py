@@ -127,10 +127,12 @@ class Weir:
             return config
         return (f'{config}control = {{ socket = "{self.socket}"; state_directory = "{self.state_directory}"; }};\n')
 
+    def command(self) -> list[str]:
+        return [weir_binary(), "run", "-c", str(self.config_file)]
+
     def __enter__(self) -> "Weir":
         self.log_file.touch()
-        self.process = start(in_namespace(self.lab.namespace("weir"),
-                                          [weir_binary(), "run", "-c", str(self.config_file)]), str(self.log_file))
+        self.process = start(in_namespace(self.lab.namespace("weir"), self.command()), str(self.log_file))
         try:
             if not wait_until(lambda: self.ended() or self.scrape() is not None, 30, step=0.1) or self.ended():
                 raise RuntimeError(f"weir does not start (exit code {self.process.poll()}):\n{self.log()}")

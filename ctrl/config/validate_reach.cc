@@ -112,14 +112,16 @@ class ReachRule {
     void check_nat(const PoolConfig& pool, const BackendConfig& backend, const Use& use,
                    const Egress& egress) {
         const Family family = backend.address.family();
-        if (use.service->vip.family() != family && mixed_.insert(&pool).second)
-            check_.error(
+        if (use.service->vip.family() != family) {
+            if (!mixed_.insert(&pool).second) return;
+            return check_.error(
                 backend, "address",
                 fmt::format("pool {}: backend {}: mode nat from service {} ({}) to {} needs NAT64, "
                             "which is not built yet; allowed: backends of the VIP's family, or "
                             "forwarding = \"ipip\" or \"gue\"",
                             in_quotes(pool.name), in_quotes(backend.name), in_quotes(use.service->name),
                             to_text(use.service->vip), to_text(backend.address)));
+        }
         const auto has_snat = [&](const PortConfig& port) {
             return std::ranges::any_of(port.snat.addresses,
                                        [&](const IpAddress& address) { return address.family() == family; });

@@ -254,10 +254,9 @@ void add_workers(const MetricsInput& input, Families& families) {
     drops.finish(families);
 }
 
-// What the workers remember of the clients of sticky pools.
 void add_sticky(const MetricsInput& input, Families& families) {
     using Worker = NumberedWorker;
-    const std::vector<Worker> workers = numbered_workers(input);
+    const auto workers = numbered_workers(input);
     add_table<Worker>(
         families, FamilyBuilder::counter,
         {{"sticky_inserts_total", "Clients of sticky pools entered into the worker's table.",

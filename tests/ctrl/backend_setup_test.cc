@@ -130,7 +130,9 @@ TEST(BackendSetup, ServicesOfOtherPoolsAreNotItsMatter) {
     Config config = web_config(ForwardingMode::dsr);
     config.pools.push_back(pool("idle", {backend("w1", "10.1.1.11")}));
     const std::string script = setup(config, "idle/w1");
-    EXPECT_TRUE(has_line(script, "# No service uses pool idle in a mode that needs anything here: nothing to do.")) << script;
+    EXPECT_TRUE(
+        has_line(script, "# No service uses pool idle in a mode that needs anything here: nothing to do."))
+        << script;
     EXPECT_EQ(commands(script), 0u);
     EXPECT_EQ(commands(undo(config, "idle/w1")), 0u);
 }

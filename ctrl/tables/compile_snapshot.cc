@@ -35,6 +35,7 @@ class Compiler {
     [[nodiscard]] std::vector<PoolId> pools_to_look_at() const;
     void compile_pool(PoolId id);
     void set_records(const PoolConfig& config, const IdRegistry::Pool& ids,
+                     std::span<const BackendConfig* const> configured,
                      std::span<const CompiledPool::Member> members, CompiledPool& pool);
     void set_input(BackendId id, const BackendInput& next);
     void compile_ways();
@@ -138,7 +139,7 @@ void Compiler::compile_pool(PoolId id) {
         next.members.push_back({backend->name, weight, traffic.eligible, known->id, traffic.ramp});
         ++known;
     }
-    set_records(config, ids, next.members, pool);
+    set_records(config, ids, by_name, next.members, pool);
     make_table(config, id, std::move(next));
 }
 
@@ -149,26 +150,26 @@ TrafficState traffic_state(const CompiledPool::Member* member, MemberTraffic tra
     return traffic.known == TrafficState::serving ? TrafficState::draining : traffic.known;
 }
 
-// Every backend of the pool that packets may still go to, and those that went. `members` stand in the
-// registry's order.
+// Every backend of the pool that packets may still go to, and those that went. `configured` and `members`
+// stand in the registry's order.
 void Compiler::set_records(const PoolConfig& config, const IdRegistry::Pool& ids,
+                           std::span<const BackendConfig* const> configured,
                            std::span<const CompiledPool::Member> members, CompiledPool& pool) {
     std::vector<BackendId> present;
-    auto member = members.begin();
-    const auto port_of = by_port(config);
+    std::size_t serving = 0;
     for (const IdRegistry::Backend& backend : ids.backends) {
         if (backend.phase == IdPhase::gone) continue;
-        const auto port = port_of.find({backend.name, backend.address});
-        const bool configured = backend.phase == IdPhase::serving;
+        const bool serves = backend.phase == IdPhase::serving;
         present.push_back(backend.id);
         set_input(backend.id,
                   {.pool = ids.id,
-                   .state = traffic_state(configured ? &*member++ : nullptr, input_.traffic[backend.id]),
+                   .state = traffic_state(serves ? &members[serving] : nullptr, input_.traffic[backend.id]),
                    .forwarding = backend.forwarding ? backend.forwarding : config.forwarding,
                    .address = backend.address,
-                   .port = port != port_of.end() ? port->second : std::uint16_t{0},
+                   .port = serves ? configured[serving]->port.value_or(0) : std::uint16_t{0},
                    .id = backend.id,
                    .hop = world_.hops->find(backend.address)});
+        serving += serves ? 1 : 0;
     }
     std::ranges::sort(present);
     std::vector<BackendId> went;

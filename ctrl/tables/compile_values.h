@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <map>
 #include <string_view>
 #include <vector>
 
@@ -29,16 +28,6 @@ inline std::uint64_t fnv1a(std::uint64_t hash, std::uint64_t number) {
 inline TickCount to_ticks(Duration duration) {
     const auto ticks = static_cast<std::uint64_t>(duration.count()) * kTicksPerSecond / 1000;
     return static_cast<TickCount>(std::clamp<std::uint64_t>(ticks, 1, kMaxTimeoutTicks));
-}
-
-using BackendIdentity = std::pair<std::string_view, IpAddress>;
-
-// Of the backends that have a port of their own.
-inline std::map<BackendIdentity, std::uint16_t> by_port(const PoolConfig& pool) {
-    std::map<BackendIdentity, std::uint16_t> ports;
-    for (const BackendConfig& backend : pool.backends)
-        if (backend.port) ports.emplace(BackendIdentity(backend.name, backend.address), *backend.port);
-    return ports;
 }
 
 // Which worker a reply's port leads to: by what weir writes into NICs (drivers/rss.h), and does in their

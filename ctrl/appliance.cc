@@ -9,6 +9,7 @@
 
 #include "ctrl/config/devices.h"
 #include "ctrl/snat_range.h"
+#include "ctrl/table_sizes.h"
 #include "drivers/device_name.h"
 #include "drivers/worker_cpus.h"
 
@@ -159,13 +160,8 @@ Result<void> Appliance::link_workers() {
 }
 
 Result<void> Appliance::launch_workers(const Config& config) {
-    const std::size_t flow_bytes = FlowTable::bytes_for(config.dataplane.flows_per_worker);
-    const std::size_t sticky_bytes = StickyTable::bytes_for(config.dataplane.sticky_clients_per_worker);
-    const bool translates = std::ranges::any_of(
-        config.ports, [](const PortConfig& port) { return !port.snat.addresses.empty(); });
-    const std::size_t session_bytes =
-        translates ? SessionTable::bytes_for(config.dataplane.sessions_per_worker) : 0;
-    const std::size_t table_bytes = flow_bytes + sticky_bytes + session_bytes;
+    const TableSizes sizes = table_sizes(config);
+    const std::size_t table_bytes = TableMemory::bytes_for(sizes);
     const auto host_key = random_key(), sticky_key = random_key();
     if (!host_key) return tl::make_unexpected(host_key.error());
     if (!sticky_key) return tl::make_unexpected(sticky_key.error());
@@ -180,23 +176,20 @@ Result<void> Appliance::launch_workers(const Config& config) {
                                                           w, (table_bytes >> 20) + 1));
         const auto key = random_key();
         if (!key) return tl::make_unexpected(key.error());
-        flow_memory_.push_back(std::move(*memory));
-        WorkerSpec spec{
-            .id = w,
-            .queues = {},
-            .flow_memory = flow_memory_.back().bytes().first(flow_bytes),
-            .flow_hash_key = *key,
-            .sticky_memory = flow_memory_.back().bytes().subspan(flow_bytes, sticky_bytes),
-            .sticky_key = *sticky_key,
-            .session_memory = flow_memory_.back().bytes().subspan(flow_bytes + sticky_bytes, session_bytes),
-            .rings = worker_rings_.get(),
-            .counters = counter_pointers_[w],
-            .workers = static_cast<std::uint32_t>(worker_cpus_.size()),
-            .host = &host_side_->thread().rings(w),
-            .host_flows = host_flows_.get(),
-            .probe_ports = &probe_ports_,
-            .sleeps_when_idle = config.dataplane.idle == IdleMode::sleep,
-            .rx_interrupts = std::ranges::all_of(ports_, &Port::has_rx_interrupts)};
+        table_memory_.push_back(std::move(*memory));
+        WorkerSpec spec{.id = w,
+                        .queues = {},
+                        .tables = TableMemory::in(table_memory_.back().bytes(), sizes),
+                        .flow_hash_key = *key,
+                        .sticky_key = *sticky_key,
+                        .rings = worker_rings_.get(),
+                        .counters = counter_pointers_[w],
+                        .workers = static_cast<std::uint32_t>(worker_cpus_.size()),
+                        .host = &host_side_->thread().rings(w),
+                        .host_flows = host_flows_.get(),
+                        .probe_ports = &probe_ports_,
+                        .sleeps_when_idle = config.dataplane.idle == IdleMode::sleep,
+                        .rx_interrupts = std::ranges::all_of(ports_, &Port::has_rx_interrupts)};
         for (Port& port : ports_) {
             const auto queue = static_cast<std::uint16_t>(w);
             spec.queues.push_back(

@@ -71,7 +71,7 @@ class Appliance {
     std::unique_ptr<MbufPools> pools_;
     std::vector<Port> ports_;
     std::unique_ptr<HostSide> host_side_;
-    std::vector<HugeMemory> flow_memory_;  // by worker
+    std::vector<HugeMemory> table_memory_;  // by worker
     std::vector<std::unique_ptr<WorkerCounters>> counters_;
     std::vector<WorkerCounters*> counter_pointers_;
     std::unique_ptr<KernelView> kernel_;

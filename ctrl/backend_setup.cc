@@ -58,10 +58,6 @@ struct Needs {
     }
 };
 
-ForwardingMode mode_of(const ServiceConfig& service, const PoolConfig& pool, const BackendConfig& backend) {
-    return backend.forwarding.value_or(pool.forwarding.value_or(service.forwarding));
-}
-
 void add_needs(const Config& config, const PoolConfig& pool, const BackendConfig& backend, Needs& needs) {
     for (const ServiceConfig& service : config.services)
         if (service.pool == pool.name) needs.add(service, mode_of(service, pool, backend), backend.address);

@@ -7,7 +7,6 @@
 namespace weir {
 
 Result<void> check_snat_ranges(const Config& config) {
-    constexpr const char* kSysctl = "net.ipv4.ip_local_port_range";  // of IPv6, too
     unsigned first = 0, last = 0;
     if (!(std::ifstream("/proc/sys/net/ipv4/ip_local_port_range") >> first >> last)) return {};
     for (const PortConfig& port : config.ports) {
@@ -17,9 +16,9 @@ Result<void> check_snat_ranges(const Config& config) {
         return operator_error(fmt::format(
             "{}: port \"{}\": snat.ports {}-{} overlap the ports {}-{} that the kernel uses for its own "
             "connections from the same addresses; choose others, as in \"{}\", or move the kernel's by "
-            "sysctl -w {}=\"...\"",
+            "sysctl -w net.ipv4.ip_local_port_range=\"1024 32767\", which serves IPv6 too",
             port.snat.where.text(), port.name, range.first, range.last, first, last,
-            first > 20'000 ? fmt::format("1024-{}", first - 1) : fmt::format("{}-65535", last + 1), kSysctl));
+            first > 20'000 ? fmt::format("1024-{}", first - 1) : fmt::format("{}-65535", last + 1)));
     }
     return {};
 }

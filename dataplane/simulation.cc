@@ -95,18 +95,11 @@ class Simulation::SimulatedWorker {
     SimulatedWorker(HugeMemory memory, const TableSizes& sizes, std::span<const SimulatedDevice> devices,
                     PuntLimits& limits, std::uint32_t id, WorkerRings& rings)
         : memory_(std::move(memory)),
+          tables_(TableMemory::in(memory_.bytes(), sizes)),
           // The tables' keys are random in production; here results must repeat.
-          pipeline_(memory_.bytes().first(FlowTable::bytes_for(sizes.flows)), HashKey::zero(), counters_,
-                    {.limits = &limits},
-                    {.memory = memory_.bytes().subspan(FlowTable::bytes_for(sizes.flows),
-                                                       StickyTable::bytes_for(sizes.clients)),
-                     .worker = id,
-                     .rings = &rings},
-                    {.memory = memory_.bytes().subspan(
-                         FlowTable::bytes_for(sizes.flows) + StickyTable::bytes_for(sizes.clients),
-                         SessionTable::bytes_for(sizes.sessions)),
-                     .worker = id,
-                     .rings = &rings}),
+          pipeline_(tables_.flows, HashKey::zero(), counters_, {.limits = &limits},
+                    {.memory = tables_.clients, .worker = id, .rings = &rings},
+                    {.memory = tables_.sessions, .worker = id, .rings = &rings}),
           devices_(devices),
           queues_(devices.size()),
           rings_(rings),
@@ -164,6 +157,7 @@ class Simulation::SimulatedWorker {
 
     WorkerCounters counters_;
     HugeMemory memory_;
+    TableMemory tables_;
     Pipeline pipeline_;
     std::span<const SimulatedDevice> devices_;
     std::array<std::size_t, kMaxPorts> device_of_{};  // by port
@@ -197,8 +191,7 @@ Result<std::unique_ptr<Simulation>> Simulation::create(unsigned workers, const T
     auto rings = WorkerRings::make(workers);
     if (!rings) return tl::make_unexpected(rings.error());
     simulation->rings_ = std::move(*rings);
-    const std::size_t bytes = FlowTable::bytes_for(sizes.flows) + StickyTable::bytes_for(sizes.clients) +
-                              SessionTable::bytes_for(sizes.sessions);
+    const std::size_t bytes = TableMemory::bytes_for(sizes);
     for (unsigned w = 0; w < workers; ++w) {
         auto memory = HugeMemory::allocate(bytes, false);
         if (!memory) return tl::make_unexpected(memory.error());

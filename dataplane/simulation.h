@@ -23,6 +23,7 @@
 
 #include "dataplane/device_ports.h"
 #include "dataplane/pipeline.h"
+#include "dataplane/table_memory.h"
 #include "dataplane/worker_rings.h"
 #include "drivers/capture_reader.h"
 #include "drivers/capture_writer.h"
@@ -38,11 +39,6 @@ struct SimulatedDevice {
     CaptureReader* in = nullptr;
     CaptureWriter* out = nullptr;
     DevicePorts ports;
-};
-
-// Entries that a worker's tables have room for.
-struct TableSizes {
-    std::uint64_t flows, clients, sessions = 0;
 };
 
 // Holds from that time after the captures' first frame on.

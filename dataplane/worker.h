@@ -25,6 +25,7 @@
 #include "dataplane/pipeline.h"
 #include "dataplane/published.h"
 #include "dataplane/state/probe_ports.h"
+#include "dataplane/table_memory.h"
 #include "dataplane/worker_rings.h"
 #include "drivers/host_rings.h"
 #include "drivers/rx_queue.h"
@@ -44,11 +45,9 @@ struct WorkerQueues {
 struct WorkerSpec {
     std::uint32_t id = 0;              // 0 .. workers - 1; also its reader id
     std::vector<WorkerQueues> queues;  // by PortId
-    std::span<std::byte> flow_memory;  // FlowTable::bytes_for(flows), zeroed
+    TableMemory tables;                // zeroed
     HashKey flow_hash_key;
-    std::span<std::byte> sticky_memory{};     // StickyTable::bytes_for(clients), zeroed; empty: no clients
     HashKey sticky_key = HashKey::zero();     // the same for all workers
-    std::span<std::byte> session_memory{};    // SessionTable::bytes_for(sessions), zeroed; empty: no mode nat
     WorkerRings* rings = nullptr;             // between all workers; null: this is the only one
     WorkerCounters* counters = nullptr;       // outlives the worker
     std::uint32_t workers = 1;                // of the appliance: this one's share of the punt limits

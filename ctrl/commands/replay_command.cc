@@ -15,6 +15,7 @@
 #include "ctrl/config/devices.h"
 #include "ctrl/offline_world.h"
 #include "ctrl/replay_report.h"
+#include "ctrl/table_sizes.h"
 #include "dataplane/simulation.h"
 #include "drivers/eal.h"
 #include "drivers/worker_cpus.h"
@@ -118,13 +119,6 @@ Result<void> close_captures(std::vector<DeviceCaptures>& captures) {
         if (auto closed = device.out->close(); !closed) return closed;
     }
     return {};
-}
-
-TableSizes table_sizes(const Config& config) {
-    const bool translates = std::ranges::any_of(
-        config.ports, [](const PortConfig& port) { return !port.snat.addresses.empty(); });
-    return {config.dataplane.flows_per_worker, config.dataplane.sticky_clients_per_worker,
-            translates ? config.dataplane.sessions_per_worker : 0};
 }
 
 std::vector<SimulatedDevice> simulated_devices(const Config& config, std::vector<DeviceCaptures>& captures) {

@@ -267,6 +267,12 @@ struct Config {
     bool operator==(const Config&) const = default;
 };
 
+// The mode in which a service's packets reach a backend of its pool.
+[[nodiscard]] inline ForwardingMode mode_of(const ServiceConfig& service, const PoolConfig& pool,
+                                            const BackendConfig& backend) {
+    return backend.forwarding.value_or(pool.forwarding.value_or(service.forwarding));
+}
+
 // One sentence for the operator. Errors refuse the configuration, warnings do not.
 struct Diagnostic {
     enum class Severity : std::uint8_t { error, warning };

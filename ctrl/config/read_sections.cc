@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <filesystem>
 
 #include "ctrl/config/config_limits.h"
@@ -205,17 +204,21 @@ Result<std::string> host_interface(std::string_view text) {
                     in_quotes(text), kMaxInterfaceName));
 }
 
-void read_port_addresses(GroupReader& group, PortConfig& port) {
+// `addresses`, each by itself: those that parse() takes.
+template <class Parse, class Value>
+void read_each(GroupReader& group, Parse parse, std::string_view allowed, std::vector<Value>& target) {
     for (const TextAt& text : group.texts("addresses")) {
-        const auto prefix = parse_ip_prefix(text.text);
-        if (prefix)
-            port.addresses.push_back(*prefix);
+        if (const auto value = parse(text.text))
+            target.push_back(*value);
         else
             group.error_at(text.where,
-                           fmt::format("addresses has {}; allowed: ADDRESS/LENGTH, as in \"10.1.0.2/24\" "
-                                       "or \"fd00:1::2/64\"",
-                                       in_quotes(text.text)));
+                           fmt::format("addresses has {}; allowed: {}", in_quotes(text.text), allowed));
     }
+}
+
+void read_port_addresses(GroupReader& group, PortConfig& port) {
+    read_each(group, parse_ip_prefix, "ADDRESS/LENGTH, as in \"10.1.0.2/24\" or \"fd00:1::2/64\"",
+              port.addresses);
     if (port.addresses.size() > kMaxPortAddresses)
         group.error("addresses", fmt::format("has {} entries; allowed: at most {}", port.addresses.size(),
                                              kMaxPortAddresses));
@@ -238,31 +241,17 @@ void read_vlan(GroupReader& group, VlanTags& vlan) {
 
 // "32768-65535".
 Result<L4PortRange> snat_ports(std::string_view text) {
-    const std::string allowed = "allowed: a range of ports from 1024 on, as in \"32768-65535\"";
-    L4PortRange range{0, 0};
-    const char* const end = text.data() + text.size();
-    const auto first = std::from_chars(text.data(), end, range.first);
-    if (first.ec != std::errc{} || first.ptr == end || *first.ptr != '-')
+    constexpr std::string_view allowed = "allowed: a range of ports from 1024 on, as in \"32768-65535\"";
+    const auto ranges = parse_port_ranges(text);
+    if (!ranges || ranges->size() != 1 || ranges->front().first < kMinSnatPort)
         return operator_error(fmt::format("is {}; {}", in_quotes(text), allowed));
-    const auto last = std::from_chars(first.ptr + 1, end, range.last);
-    if (last.ec != std::errc{} || last.ptr != end || range.first < kMinSnatPort || range.last < range.first)
-        return operator_error(fmt::format("is {}; {}", in_quotes(text), allowed));
-    return range;
+    return L4PortRange{ranges->front().first, ranges->front().last};
 }
 
 void read_snat(GroupReader& group, SnatConfig& snat) {
     snat.where = group.where();
     group.require({"addresses"});
-    for (const TextAt& text : group.texts("addresses")) {
-        const auto address = parse_ip_address(text.text);
-        if (address)
-            snat.addresses.push_back(*address);
-        else
-            group.error_at(text.where,
-                           fmt::format("snat: {} is no IP address; allowed: one of the port's addresses, "
-                                       "as in \"10.1.0.2\"",
-                                       in_quotes(text.text)));
-    }
+    read_each(group, parse_ip_address, "one of the port's addresses, as in \"10.1.0.2\"", snat.addresses);
     group.read_text("ports", snat_ports, snat.ports);
     snat.keys = group.key_lines();
 }

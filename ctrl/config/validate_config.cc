@@ -19,6 +19,14 @@ CheckContext::CheckContext(const Config& checked, CheckScope what, Diagnostics& 
     for (const ServiceConfig& service : config.services) vips.emplace(service.vip, &service);
 }
 
+std::string not_built(const std::string& what, ForwardingMode mode) {
+    std::string built;
+    for (std::size_t i = 0; i < kForwardingModes; ++i)
+        if (const auto other = static_cast<ForwardingMode>(i); is_built(other))
+            built += fmt::format("{}\"{}\"", built.empty() ? "" : ", ", name_of(other));
+    return fmt::format("{}: forwarding = \"{}\" is not built yet; allowed: {}", what, name_of(mode), built);
+}
+
 std::optional<std::string> why_no_host(const IpAddress& address) {
     const auto& bytes = address.bytes();
     if (address.is_v4()) {

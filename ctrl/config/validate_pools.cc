@@ -15,10 +15,7 @@ std::string name_of(const PoolConfig& pool) { return fmt::format("pool {}", in_q
 
 void refuse_unbuilt(CheckContext& check, const auto& group, const std::string& what) {
     if (group.forwarding && !is_built(*group.forwarding))
-        check.error(group, "forwarding",
-                    fmt::format("{}: forwarding = \"{}\" is not built yet; allowed: \"dsr\", "
-                                "\"ipip\", \"gue\", \"nat\"",
-                                what, name_of(*group.forwarding)));
+        check.error(group, "forwarding", not_built(what, *group.forwarding));
 }
 
 void check_backend(CheckContext& check, const PoolConfig& pool, const BackendConfig& backend) {
@@ -89,11 +86,6 @@ void check_members(CheckContext& check, const PoolConfig& pool) {
     }
 }
 
-// The mode in which the pool's traffic for `service` reaches a backend.
-ForwardingMode mode_of(const PoolConfig& pool, const BackendConfig& backend, const ServiceConfig& service) {
-    return backend.forwarding ? *backend.forwarding : pool.forwarding.value_or(service.forwarding);
-}
-
 // via = "vip": the way of the first service's traffic has to be one that a probe can take.
 void check_way_of_probes(CheckContext& check, const PoolConfig& pool, const ServiceConfig* first) {
     // icmp: read_health_check.cc has said already that it means nothing.
@@ -109,7 +101,7 @@ void check_way_of_probes(CheckContext& check, const PoolConfig& pool, const Serv
                                 name_of(pool)));
     if (first == nullptr) return;
     for (const BackendConfig& backend : pool.backends) {
-        const ForwardingMode mode = mode_of(pool, backend, *first);
+        const ForwardingMode mode = mode_of(*first, pool, backend);
         if (mode != ForwardingMode::nat && mode != ForwardingMode::dnat) continue;
         return check.error(
             probe, "via",

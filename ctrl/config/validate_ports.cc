@@ -93,7 +93,7 @@ void check_port_addresses(CheckContext& check, const PortConfig& port,
 
 // What weir translates to comes back to the port only if the port has the address; and what is both a VIP and
 // this would be two things at once.
-void check_snat(CheckContext& check, const PortConfig& port, std::size_t& so_far) {
+void check_snat(CheckContext& check, const PortConfig& port) {
     for (const IpAddress& address : port.snat.addresses) {
         const std::string what = fmt::format("{}: snat address {}", name_of(port), to_text(address));
         const bool own = std::ranges::any_of(
@@ -107,11 +107,18 @@ void check_snat(CheckContext& check, const PortConfig& port, std::size_t& so_far
         if (std::ranges::count(port.snat.addresses, address) > 1)
             check.error(port.snat, "addresses", fmt::format("{} stands twice; remove one", what));
     }
-    so_far += port.snat.addresses.size();
-    if (so_far > kMaxSnatAddresses && so_far - port.snat.addresses.size() <= kMaxSnatAddresses)
-        check.error(port.snat, "addresses",
-                    fmt::format("{}: {} snat addresses so far; allowed: at most {} over all ports",
-                                name_of(port), so_far, kMaxSnatAddresses));
+}
+
+// Each session names its address by a number of eight bits.
+void check_number_of_snat_addresses(CheckContext& check) {
+    std::size_t count = 0;
+    for (const PortConfig& port : check.config.ports) {
+        count += port.snat.addresses.size();
+        if (count <= kMaxSnatAddresses) continue;
+        return check.error(port.snat, "addresses",
+                           fmt::format("{}: {} snat addresses up to here; allowed: at most {} over all ports",
+                                       name_of(port), count, kMaxSnatAddresses));
+    }
 }
 
 // The name is for an interface that weir makes: nobody else's, and not that of a port's own device.
@@ -152,7 +159,6 @@ void check_ports(CheckContext& check) {
     std::map<std::string, std::vector<const PortConfig*>> devices;
     std::map<std::string, const PortConfig*> interfaces;
     std::map<IpAddress, const PortConfig*> addresses;
-    std::size_t snat_addresses = 0;
     for (const PortConfig& port : ports) {
         auto& on_device = devices[device_name(port)];
         if (on_device.empty())
@@ -161,8 +167,9 @@ void check_ports(CheckContext& check) {
             check_shared_device(check, port, on_device);
         on_device.push_back(&port);
         check_port_addresses(check, port, addresses);
-        check_snat(check, port, snat_addresses);
+        check_snat(check, port);
     }
+    check_number_of_snat_addresses(check);
     check_host_interfaces(check);
 }
 

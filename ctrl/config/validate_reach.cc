@@ -43,9 +43,9 @@ class ReachRule {
           asks_kernel_(std::ranges::any_of(check.config.ports, &has_host)) {
         for (const ServiceConfig& service : check.config.services) {
             Use& use = uses_[service.pool];
+            use.services.push_back(&service);
             use.modes.set(bit(service.forwarding));
             use.ports.insert(use.ports.end(), service.ports.begin(), service.ports.end());
-            if (use.service == nullptr) use.service = &service;
         }
     }
 
@@ -62,7 +62,7 @@ class ReachRule {
     struct Use {
         Modes modes;
         std::vector<PortRange> ports;
-        const ServiceConfig* service = nullptr;  // the first
+        std::vector<const ServiceConfig*> services;
     };
     struct PoolCounts {
         Count no_route, no_mac, other_port;
@@ -106,21 +106,27 @@ class ReachRule {
         });
     }
 
-    static bool has_one_way(Modes modes) { return modes.reset(bit(ForwardingMode::nat)).any(); }
+    // Modes that translate no ports.
+    static bool has_one_way(Modes modes) {
+        return modes.reset(bit(ForwardingMode::nat)).reset(bit(ForwardingMode::dnat)).any();
+    }
 
     // VIP and backend are of one family, and there is an address to translate to.
     void check_nat(const PoolConfig& pool, const BackendConfig& backend, const Use& use,
                    const Egress& egress) {
         const Family family = backend.address.family();
-        if (use.service->vip.family() != family) {
+        const auto other = std::ranges::find_if(use.services, [&](const ServiceConfig* service) {
+            return mode_of(*service, pool, backend) == ForwardingMode::nat && service->vip.family() != family;
+        });
+        if (other != use.services.end()) {
             if (!mixed_.insert(&pool).second) return;
             return check_.error(
                 backend, "address",
                 fmt::format("pool {}: backend {}: mode nat from service {} ({}) to {} needs NAT64, "
                             "which is not built yet; allowed: backends of the VIP's family, or "
                             "forwarding = \"ipip\" or \"gue\"",
-                            in_quotes(pool.name), in_quotes(backend.name), in_quotes(use.service->name),
-                            to_text(use.service->vip), to_text(backend.address)));
+                            in_quotes(pool.name), in_quotes(backend.name), in_quotes((*other)->name),
+                            to_text((*other)->vip), to_text(backend.address)));
         }
         const auto has_snat = [&](const PortConfig& port) {
             return std::ranges::any_of(port.snat.addresses,
@@ -202,7 +208,7 @@ class ReachRule {
                     "{}{} has port {}, which is not a port of its services (service {}: {}); ports are "
                     "not translated in modes dsr, ipip and gue",
                     name, counts.other_port.text(), *counts.other_port.first->port,
-                    in_quotes(use.service->name), to_text(use.service->ports)));
+                    in_quotes(use.services.front()->name), to_text(use.services.front()->ports)));
     }
 
     void check_mtus() {

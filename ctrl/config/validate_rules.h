@@ -59,6 +59,8 @@ void check_services(CheckContext& check);      // validate_services.cc
 void check_pools(CheckContext& check);         // validate_pools.cc
 void check_reachability(CheckContext& check);  // validate_reach.cc
 
+// "WHAT: forwarding = "gre" is not built yet; allowed: ...".
+[[nodiscard]] std::string not_built(const std::string& what, ForwardingMode mode);
 // Why no host can have this address ("is a multicast address"), or nothing.
 [[nodiscard]] std::optional<std::string> why_no_host(const IpAddress& address);
 // The same for an address that is the first or last of a subnet that weir is on.

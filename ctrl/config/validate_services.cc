@@ -42,10 +42,7 @@ void check_pool_and_mode(CheckContext& check, const ServiceConfig& service) {
                                 meant.empty() ? "" : fmt::format("; did you mean {}?", in_quotes(meant))));
     }
     if (is_built(service.forwarding)) return;
-    check.error(service, "forwarding",
-                fmt::format("{}: forwarding = \"{}\" is not built yet; allowed: \"dsr\", "
-                            "\"ipip\", \"gue\", \"nat\"",
-                            name_of(service), name_of(service.forwarding)));
+    check.error(service, "forwarding", not_built(name_of(service), service.forwarding));
 }
 
 // One protocol and range that a service takes on its VIP.

@@ -68,13 +68,21 @@ inline void count_new_flow(WorkerCounters& counters, ServiceId service, BackendI
     counters.backends[index(backend)].new_flows.add(1);
 }
 
-// Where a new flow goes: where its session is, as it is pinned, else as the pool's table says; or kNoBackend.
+// Mode nat: where the flow's session is, or kNoBackend. A SYN keeps to it at a backend in full service only,
+// as it does to an entry of the flow table.
+inline BackendId session_backend(const Burst& burst, std::uint32_t i, const SelectionContext& context,
+                                 const ServiceRecord& service) noexcept {
+    if (!context.nat.is_on()) [[likely]]
+        return kNoBackend;
+    const BackendId id = context.nat.backend_of(burst, i, context.now);
+    const BackendRecord* record = honoured(context.world, service, id);
+    if (record == nullptr) return kNoBackend;
+    return record->state == TrafficState::serving || burst.event[i] != FlowEvent::syn ? id : kNoBackend;
+}
+
+// Where a new flow goes: as it is pinned, else as the pool's table says; or kNoBackend.
 inline BackendId choice_for(const Burst& burst, std::uint32_t i, const SelectionContext& context,
                             const ServiceRecord& service, std::uint64_t hash) noexcept {
-    if (context.nat.is_on()) {
-        const BackendId translated = context.nat.backend_of(burst, i, context.now);
-        if (honoured(context.world, service, translated) != nullptr) return translated;
-    }
     if (burst.pinned.has(i) && honoured(context.world, service, burst.pin[i]) != nullptr) return burst.pin[i];
     return choose_backend(*service.table, hash, context.now);
 }
@@ -84,7 +92,9 @@ inline BackendId choice_for(const Burst& burst, std::uint32_t i, const Selection
 inline BackendId select_new(const Burst& burst, std::uint32_t i, const SelectionContext& context,
                             const ServiceRecord& record, std::uint64_t hash, FlowRef stale) noexcept {
     const ServiceId service = burst.service[i];
-    const BackendId chosen = choice_for(burst, i, context, record, hash);
+    const BackendId translated = session_backend(burst, i, context, record);
+    const BackendId chosen =
+        translated != kNoBackend ? translated : choice_for(burst, i, context, record, hash);
     if (stale) {
         count_flow_end(context.counters, service, stale.backend());
         context.flows.erase(stale);
@@ -92,10 +102,9 @@ inline BackendId select_new(const Burst& burst, std::uint32_t i, const Selection
     if (chosen == kNoBackend) return chosen;
     const FlowState state = first_flow_state(burst.event[i]);
     if (state == FlowState::none) return chosen;  // a RST or FIN begins nothing
-    const bool is_translated = context.world.view_of(record)[chosen].path == RewritePath::nat;
-    if (is_translated && state == FlowState::tcp_midflow &&
-        context.nat.backend_of(burst, i, context.now) != chosen)
-        return chosen;  // nor does a segment without a session: that stage drops it
+    const bool needs_session = context.world.view_of(record)[chosen].path == RewritePath::nat;
+    if (needs_session && state == FlowState::tcp_midflow && translated == kNoBackend)
+        return chosen;  // nor does a segment without one: the stage nat drops it
 
     count_new_flow(context.counters, service, chosen);
     const InsertResult result = context.flows.insert(burst.hash[i], {service, chosen}, state, context.now,
@@ -179,7 +188,9 @@ inline std::uint64_t selection_hash_of(const Burst& burst, std::uint32_t i,
 [[gnu::noinline]] inline void send_unremembered(Burst& burst, std::uint32_t i,
                                                 const SelectionContext& context) noexcept {
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
-    const BackendId backend = choice_for(burst, i, context, service, burst.selection[i]);
+    const BackendId translated = session_backend(burst, i, context, service);
+    const BackendId backend =
+        translated != kNoBackend ? translated : choice_for(burst, i, context, service, burst.selection[i]);
     if (backend == kNoBackend) [[unlikely]]
         return burst.drop(i, DropReason::no_backend);
     count_new_flow(context.counters, burst.service[i], backend);

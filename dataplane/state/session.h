@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "dataplane/ids.h"
@@ -30,7 +31,7 @@ using SessionAddress = std::array<std::uint8_t, 16>;
 template <class Address>
 [[nodiscard]] SessionAddress session_address(const Address& address) noexcept {
     SessionAddress bytes{};
-    __builtin_memcpy(bytes.data(), &address, sizeof(address));
+    std::memcpy(bytes.data(), &address, sizeof(address));
     return bytes;
 }
 
@@ -113,6 +114,19 @@ static_assert(sizeof(Session) == 64 && std::is_trivially_copyable_v<Session>);
     }
 }
 
+namespace detail {
+
+inline void note_rst(Session& session) noexcept {
+    if (session.state != FlowState::tcp_closing) session.state = FlowState::tcp_reset;
+}
+inline void note_fin(Session& session, std::uint8_t side) noexcept {
+    session.flags |= side;
+    if (session.has(Session::kClientFin) && session.has(Session::kBackendFin))
+        session.state = FlowState::tcp_closing;
+}
+
+}  // namespace detail
+
 // A packet of the client's. A SYN begins anew only what has ended; on another session it may be forged.
 inline void note_client(Session& session, FlowEvent event, Tick now,
                         const SessionTimeouts& timeouts) noexcept {
@@ -126,11 +140,10 @@ inline void note_client(Session& session, FlowEvent event, Tick now,
             }
             break;
         case FlowEvent::rst:
-            if (session.state != tcp_closing) session.state = tcp_reset;
+            detail::note_rst(session);
             break;
         case FlowEvent::fin:
-            session.flags |= Session::kClientFin;
-            if (session.has(Session::kBackendFin)) session.state = tcp_closing;
+            detail::note_fin(session, Session::kClientFin);
             break;
         case FlowEvent::segment:
             if (session.has(Session::kAnswered) && session.state != tcp_closing)
@@ -149,11 +162,10 @@ inline void note_reply(Session& session, FlowEvent event, Tick now,
     session.flags |= Session::kAnswered;
     switch (event) {
         case FlowEvent::rst:
-            if (session.state != tcp_closing) session.state = tcp_reset;
+            detail::note_rst(session);
             break;
         case FlowEvent::fin:
-            session.flags |= Session::kBackendFin;
-            if (session.has(Session::kClientFin)) session.state = tcp_closing;
+            detail::note_fin(session, Session::kBackendFin);
             break;
         case FlowEvent::datagram:
             session.state = udp;

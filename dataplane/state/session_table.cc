@@ -133,8 +133,8 @@ void SessionTable::erase(Session& session) noexcept {
 // are long answered lie side by side.
 Session* SessionTable::choose_victim(Tick now) noexcept {
     for (std::uint32_t looks = 0; looks < kEvictionLooks && used_ != 0; ++looks) {
-        dice_ = dice_ * 1'664'525 + 1'013'904'223;
-        Session& session = records_[std::uint64_t{dice_} * used_ >> 32];
+        walk_ = walk_ * 1'664'525 + 1'013'904'223;
+        Session& session = records_[std::uint64_t{walk_} * used_ >> 32];
         if (!session.is_live(now) || session.is_unanswered()) return &session;
     }
     return nullptr;

@@ -116,7 +116,7 @@ class SessionTable {
     Cell *by_client_ = nullptr, *by_reply_ = nullptr;
     std::uint32_t mask_ = 0, capacity_ = 0, used_ = 0;  // records below used_ have been in use
     std::uint32_t free_ = kNone;                        // list of free records, linked by their `deadline`
-    std::uint32_t entries_ = 0, swept_ = 0, dice_ = 0;
+    std::uint32_t entries_ = 0, swept_ = 0, walk_ = 0;
 };
 
 }  // namespace weir

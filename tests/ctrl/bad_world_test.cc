@@ -255,6 +255,12 @@ const std::vector<BadLine> kBadLines = {
      services(service("web", "2001:db8::10", "80", "forwarding = \"nat\";")),
      {"pool \"web\": backend \"a\"", "NAT64", "not built yet", "of the VIP's family"},
      5},
+    {"nat64_second_service",
+     6,
+     services(service("web", "203.0.113.10", "80", "forwarding = \"ipip\";") + ",\n" +
+              service("six", "2001:db8::10", "80", "forwarding = \"nat\";")),
+     {"from service \"six\"", "NAT64"},
+     5},
     {"mode_geneve",
      6,
      services(service("web", "203.0.113.10", "80", "forwarding = \"geneve\";")),

@@ -280,6 +280,23 @@ TEST_F(NatTest, a_session_of_a_backend_that_is_gone_ends) {
     EXPECT_FALSE(send(0, tcp_frame(turned(translated), kAck), Tick{103})) << "its reply belongs to nobody";
 }
 
+TEST_F(NatTest, a_syn_leaves_a_draining_backend_and_a_segment_stays) {
+    Config config = nat_config();
+    start(config);
+    std::uint32_t number = 0;
+    while (tuple_of(*send(0, tcp_frame(flow(++number), kSyn), Tick{100})).destination != ip("10.1.1.12")) {
+    }
+    config.pools[0].backends.change().pop_back();
+    world_->reload(config);
+    const auto goes_to = [&](std::uint8_t flags) {
+        return tuple_of(*send(0, tcp_frame(flow(number), flags), Tick{101})).destination;
+    };
+    EXPECT_EQ(goes_to(kAck), ip("10.1.1.12"));
+    EXPECT_EQ(goes_to(kSyn), ip("10.1.1.11"));
+    EXPECT_EQ(goes_to(kAck), ip("10.1.1.11"));
+    EXPECT_EQ(world_->worker().counters().sessions.value(), number);
+}
+
 TEST_F(NatTest, a_full_table_forgets_unanswered_sessions_only) {
     start(nat_config(), 1, 1'024);
     std::vector<Tuple> answered;

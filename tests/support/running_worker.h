@@ -25,15 +25,12 @@ class RunningWorker {
                   const PublishedSnapshot& published, std::uint64_t flows, bool sleeps_when_idle,
                   bool rx_interrupts = false, HostRings* host = nullptr, HostFlows* host_flows = nullptr,
                   const StickyShare& sticky = {}, const ProbePorts* probe_ports = nullptr)
-        : memory_(std::move(*HugeMemory::allocate(
-              FlowTable::bytes_for(flows) + StickyTable::bytes_for(sticky.clients), false))),
+        : memory_(
+              std::move(*HugeMemory::allocate(TableMemory::bytes_for({flows, sticky.clients, 0}), false))),
           worker_(WorkerSpec{.id = id,
                              .queues = std::move(queues),
-                             .flow_memory = memory_.bytes().first(FlowTable::bytes_for(flows)),
+                             .tables = TableMemory::in(memory_.bytes(), {flows, sticky.clients, 0}),
                              .flow_hash_key = HashKey::zero(),
-                             .sticky_memory = memory_.bytes().subspan(
-                                 FlowTable::bytes_for(flows),
-                                 sticky.clients == 0 ? 0 : StickyTable::bytes_for(sticky.clients)),
                              .rings = sticky.rings,
                              .counters = &counters,
                              .host = host,

@@ -12,6 +12,7 @@
 
 #include "ctrl/world.h"
 #include "dataplane/pipeline.h"
+#include "dataplane/table_memory.h"
 #include "drivers/huge_memory.h"
 #include "drivers/mbuf_bytes.h"
 #include "tests/ctrl/config_builder.h"
@@ -151,21 +152,15 @@ class SteppedWorker {
   public:
     SteppedWorker(WorkerCounters& counters, std::uint64_t flows, std::uint64_t clients = 0,
                   std::uint32_t id = 0, WorkerRings* rings = nullptr, std::uint64_t sessions = 0)
-        : memory_(std::move(
-              *HugeMemory::allocate(FlowTable::bytes_for(flows) + StickyTable::bytes_for(clients), false))),
-          session_memory_(std::move(
-              *HugeMemory::allocate(SessionTable::bytes_for(std::max(sessions, std::uint64_t{1})), false))),
+        : memory_(
+              std::move(*HugeMemory::allocate(TableMemory::bytes_for({flows, clients, sessions}), false))),
+          tables_(TableMemory::in(memory_.bytes(), {flows, clients, sessions})),
           counters_(counters),
           rings_(rings),
           id_(id),
-          pipeline_(memory_.bytes().first(FlowTable::bytes_for(flows)), HashKey::zero(), counters, {},
-                    {.memory = memory_.bytes().subspan(FlowTable::bytes_for(flows),
-                                                       clients == 0 ? 0 : StickyTable::bytes_for(clients)),
-                     .worker = id,
-                     .rings = rings},
-                    {.memory = session_memory_.bytes().first(SessionTable::bytes_for(sessions)),
-                     .worker = id,
-                     .rings = rings}) {}
+          pipeline_(tables_.flows, HashKey::zero(), counters, {},
+                    {.memory = tables_.clients, .worker = id, .rings = rings},
+                    {.memory = tables_.sessions, .worker = id, .rings = rings}) {}
 
     void join(const World& world, std::uint32_t id) { reader_ = {world.published(), id}; }
     // What the poll loop does at its start.
@@ -223,7 +218,8 @@ class SteppedWorker {
         pipeline_.flush(*world_, [this](PortId egress) -> TestWire& { return wires_[index(egress)]; });
     }
 
-    HugeMemory memory_, session_memory_;
+    HugeMemory memory_;
+    TableMemory tables_;
     WorkerCounters& counters_;
     WorkerRings* rings_;
     std::uint32_t id_;

@@ -77,7 +77,12 @@ void write_header(const BackendInput& input, const PortFacts& port, BackendRecor
     }
     if (record.mode == ForwardingMode::nat) {
         writer.append(ethernet);
-        NatTarget{.address = input.address.bytes(), .port = Be16(input.port), .id = input.id}.put_in(record);
+        NatTarget{.address = input.address.bytes(),
+                  .id = input.id,
+                  .port = Be16(input.port),
+                  .identity = ClientIdentity::none,
+                  .family = input.address.family()}
+            .put_in(record);
         record.resolved = input.hop.resolved;
         return;
     }

@@ -248,6 +248,7 @@ void NatPart::send_back(Burst& burst, std::uint32_t i, const ForwardingSnapshot&
     const auto& ip = ip_of<F>(burst.packet[i]);
     const IpAddress destination{ip.destination};
     ReplyTuple tuple{session_address(ip.source),
+                     SessionAddress{},
                      ports_of(burst, i).source,
                      ports_of(burst, i).destination,
                      SnatId{0},

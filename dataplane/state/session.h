@@ -20,6 +20,7 @@
 #include "dataplane/ids.h"
 #include "dataplane/net/address.h"
 #include "dataplane/net/byte_order.h"
+#include "dataplane/net/client_identity.h"
 #include "dataplane/state/flow_clock.h"
 #include "dataplane/state/flow_state.h"
 
@@ -39,7 +40,9 @@ template <class Address>
 enum class SnatId : std::uint8_t {};
 inline constexpr std::size_t kMaxSnatAddresses = 64;
 
-// Both families of a session are one: IPv6 to IPv4 is not built.
+// In mode dnat, whose source is the client itself.
+inline constexpr SnatId kNoSnat{0xff};
+
 struct ClientTuple {
     SessionAddress client;
     Be16 client_port, vip_port;
@@ -53,6 +56,7 @@ struct ClientTuple {
 // What a reply says.
 struct ReplyTuple {
     SessionAddress backend;
+    SessionAddress client;  // mode dnat: to whom it goes; mode nat: zeros
     Be16 backend_port, snat_port;
     SnatId snat;
     IpProtocol protocol;
@@ -71,27 +75,41 @@ struct SessionTimeouts {
 struct alignas(64) Session {
     SessionAddress client, backend_address;
     Be16 client_port, vip_port, snat_port, backend_port;
-    BackendId backend;
+    BackendId backend : 20;
+    ClientIdentity identity : 2;
+    bool identity_arrived : 1;  // the backend has acknowledged all of its PROXY header
     Tick deadline;
     ServiceId service;
     SnatId snat;
     std::uint8_t flags;
     MacAddress client_mac;  // where replies go: to where the client's last packet came from
     PortId ingress;
-    FlowState state;  // none: a free record
+    FlowState state;               // none: a free record
+    std::uint32_t first_sequence;  // TCP: of the first byte that the client sends behind its SYN
 
     static constexpr std::uint8_t kUdp = 1, kV6 = 2, kAnswered = 4, kClientFin = 8, kBackendFin = 16;
+    static constexpr std::uint8_t kNat64 = 32;  // kV6, and the backend is an IPv4 one
+    static constexpr std::uint8_t kDnat = 64;   // the source stays: snat is kNoSnat, snat_port client_port
+    // What belongs to a tuple, and not to a life of it.
+    static constexpr std::uint8_t kOfTuple = kUdp | kV6 | kNat64 | kDnat;
 
     [[nodiscard]] bool has(std::uint8_t flag) const noexcept { return (flags & flag) != 0; }
     [[nodiscard]] IpProtocol protocol() const noexcept {
         return has(kUdp) ? IpProtocol::udp : IpProtocol::tcp;
     }
     [[nodiscard]] Family family() const noexcept { return has(kV6) ? Family::v6 : Family::v4; }
+    [[nodiscard]] Family backend_family() const noexcept { return has(kNat64) ? Family::v4 : family(); }
     [[nodiscard]] ClientTuple client_tuple() const noexcept {
         return {client, client_port, vip_port, service, protocol(), family()};
     }
     [[nodiscard]] ReplyTuple reply_tuple() const noexcept {
-        return {backend_address, backend_port, snat_port, snat, protocol(), family()};
+        return {backend_address,
+                has(kDnat) ? client : SessionAddress{},
+                backend_port,
+                snat_port,
+                snat,
+                protocol(),
+                backend_family()};
     }
     [[nodiscard]] bool is_live(Tick now) const noexcept {
         return state != FlowState::none && static_cast<std::int32_t>(static_cast<std::uint32_t>(deadline) -
@@ -136,7 +154,7 @@ inline void note_client(Session& session, FlowEvent event, Tick now,
         case FlowEvent::syn:
             if (over) {
                 session.state = tcp_opening;
-                session.flags &= Session::kUdp | Session::kV6;
+                session.flags &= Session::kOfTuple;
             }
             break;
         case FlowEvent::rst:

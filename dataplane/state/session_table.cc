@@ -64,7 +64,11 @@ std::uint64_t SessionTable::hash_of(const ClientTuple& tuple) const noexcept {
 }
 
 std::uint64_t SessionTable::hash_of(const ReplyTuple& tuple) const noexcept {
-    return hash_tuple(key_, tuple.backend, both(tuple.backend_port, tuple.snat_port), index(tuple.snat),
+    const std::uint64_t hash = hash_tuple(key_, tuple.backend, both(tuple.backend_port, tuple.snat_port),
+                                          index(tuple.snat), kind_of(tuple.protocol, tuple.family, true));
+    if (tuple.snat != kNoSnat) return hash;
+    const auto part = static_cast<std::uint32_t>(hash >> 32);
+    return hash_tuple(key_, tuple.client, part, static_cast<std::uint32_t>(hash),
                       kind_of(tuple.protocol, tuple.family, true));
 }
 

@@ -20,6 +20,7 @@
 #include "dataplane/ids.h"
 #include "dataplane/net/address.h"
 #include "dataplane/net/byte_order.h"
+#include "dataplane/net/client_identity.h"
 #include "dataplane/tables/forwarding_mode.h"
 
 namespace weir {
@@ -61,8 +62,10 @@ static_assert(offsetof(BackendRecord, header) == 16);
 // Mode nat: what stands behind the Ethernet header in the place of a tunnel's headers.
 struct NatTarget {
     std::array<std::uint8_t, 16> address;  // an IPv4 address in the first four bytes, zeros behind it
-    Be16 port;                             // 0: the one that the client has dialled
     BackendId id;
+    Be16 port;  // 0: the one that the client has dialled
+    ClientIdentity identity;
+    Family family;
 
     static constexpr std::size_t kPlace = 14;  // in BackendRecord::header
     [[nodiscard]] static NatTarget of(const BackendRecord& record) noexcept {

@@ -102,7 +102,8 @@ struct Burst {
     std::array<std::uint16_t, kBurstSize> l4_offset;
     std::array<FlowEvent, kBurstSize> event;
 
-    // classify: TCP and UDP packets to a SNAT address and port; l4_offset, event and family are set.
+    // classify: what may be a backend's reply (modes nat and dnat), TCP or UDP; l4_offset, event and family
+    // are set.
     IndexList replies;
 
     // select_backend: packets whose flow is not in its first bucket; apart, those that begin a flow for which
@@ -125,6 +126,8 @@ struct Burst {
     std::array<std::uint8_t, kBurstSize> owner;
     // The packets came from a worker's ring: counted as received, and for their services, when they came in.
     bool came_by_ring = false;
+    // And this worker has the sessions of their clients (mode dnat): `pin` is what was chosen elsewhere.
+    bool is_bound = false;
 
     // select_backend: packets by the loop of rewrite that they go through, and their backends.
     std::array<IndexList, 2 * kRewritePaths> selected;

@@ -60,10 +60,13 @@ void Pipeline::run(Burst& burst, const ForwardingSnapshot& world, Tick now) noex
         counters_.received.add(burst.size);
 
     parse_and_classify(burst, {world, flow_hash_key_, flows_});
-    select_backend(burst, {world, flows_, counters_, resets_, now, sticky_, nat_});
+    if (!burst.is_bound) [[likely]]
+        select_backend(burst, {world, flows_, counters_, resets_, now, sticky_, nat_});
+    else
+        nat_.select_bound(burst, {world, resets_, now});
     rewrite(burst, world);
-    if (nat_.is_on()) [[unlikely]]
-        nat_.translate(burst, world, now);
+    if (NatPart::has_any(burst)) [[unlikely]]
+        nat_.translate(burst, {world, resets_, now});
     if (!burst.local.empty()) answer(burst, world);
     if (!burst.for_host.empty()) punt(burst, {punt_, punted_, counters_, now});
     transmit(burst, tx_);

@@ -39,6 +39,7 @@ enum class HandOverKind : std::uint8_t {
     client_packet,  // the same for a packet that begins none: nothing is noted
     client_choice,  // back to where it came in, with the choice
     reply,          // a backend's, to the worker that has its session
+    session,        // a client's in mode dnat, with the choice, to the worker that has its session
 };
 
 // What travels with it, where the device has left its RSS hash; mbuf->port is the index of the port by which

@@ -63,7 +63,7 @@ struct DataplaneConfig {
     std::string hash_key_file;          // empty: the zero key
     std::uint64_t flows_per_worker = 1'048'576;
     std::uint64_t sticky_clients_per_worker = 262'144;
-    std::uint64_t sessions_per_worker = 262'144;  // of mode nat
+    std::uint64_t sessions_per_worker = 262'144;  // of modes nat and dnat
     IdleMode idle = IdleMode::poll;
     KeyLines keys;
     bool operator==(const DataplaneConfig&) const = default;
@@ -81,6 +81,7 @@ struct SnatConfig {
     SourceLine where;
     std::vector<IpAddress> addresses;  // of the port's `addresses`
     L4PortRange ports;
+    bool resets_when_exhausted = false;  // a client for whom no port is left gets a RST
     KeyLines keys;
     bool operator==(const SnatConfig&) const = default;
 };

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "ctrl/config/needs_sessions.h"
 #include "ctrl/config/setting_text.h"
 #include "dataplane/net/address_text.h"
 
@@ -121,6 +122,8 @@ void diff_ports(const std::vector<PortConfig>& before, const std::vector<PortCon
             compare(to, what + "host_interface", a.host_interface, b.host_interface);
             compare(to, what + "snat.addresses", a.snat.addresses, b.snat.addresses);
             compare(to, what + "snat.ports", a.snat.ports, b.snat.ports);
+            compare(to, what + "snat.exhausted = \"reset\":", a.snat.resets_when_exhausted,
+                    b.snat.resets_when_exhausted);
         });
     Sentences old_order, new_order;
     for (const PortConfig& port : before) old_order.push_back(port.name);
@@ -274,6 +277,9 @@ ConfigDiff diff_config(const Config& old_config, const Config& new_config) {
     Sentences& changes = diff.changes;
     diff_dataplane(old_config.dataplane, new_config.dataplane, diff.needs_restart);
     diff_ports(old_config.ports, new_config.ports, diff.needs_restart);
+    if (!needs_sessions(old_config) && needs_sessions(new_config))
+        diff.needs_restart.emplace_back(
+            "forwarding to \"dnat\", whose sessions get their memory at the start");
     diff_metrics(old_config.metrics, new_config.metrics, diff);
     diff_control(old_config.control, new_config.control, diff);
     compare(changes, "zone", old_config.zone, new_config.zone);

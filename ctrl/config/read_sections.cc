@@ -253,6 +253,7 @@ void read_snat(GroupReader& group, SnatConfig& snat) {
     group.require({"addresses"});
     read_each(group, parse_ip_address, "one of the port's addresses, as in \"10.1.0.2\"", snat.addresses);
     group.read_text("ports", snat_ports, snat.ports);
+    group.read("exhausted", {{"drop", false}, {"reset", true}}, snat.resets_when_exhausted);
     snat.keys = group.key_lines();
 }
 

@@ -85,8 +85,12 @@ class ReachRule {
                 if (!modes.test(i) || !is_built(mode)) continue;
                 if (is_tunnel(mode))
                     check_tunnel(pool, backend, mode, egress);
+                else if (translates(mode) && !has_right_families(pool, backend, mode, use))
+                    continue;
                 else if (mode == ForwardingMode::nat)
-                    check_nat(pool, backend, use, egress);
+                    check_nat(pool, backend, egress);
+                else if (mode == ForwardingMode::dnat)
+                    continue;  // the source is the client's
                 else
                     off_link_error |= !check_dsr(pool, backend, egress);
             }
@@ -111,23 +115,29 @@ class ReachRule {
         return modes.reset(bit(ForwardingMode::nat)).reset(bit(ForwardingMode::dnat)).any();
     }
 
-    // VIP and backend are of one family, and there is an address to translate to.
-    void check_nat(const PoolConfig& pool, const BackendConfig& backend, const Use& use,
-                   const Egress& egress) {
+    // Services of another family than the backend's can only be NAT64's: IPv6 to IPv4, in mode nat.
+    [[nodiscard]] bool has_right_families(const PoolConfig& pool, const BackendConfig& backend,
+                                          ForwardingMode mode, const Use& use) {
         const Family family = backend.address.family();
-        const auto other = std::ranges::find_if(use.services, [&](const ServiceConfig* service) {
-            return mode_of(*service, pool, backend) == ForwardingMode::nat && service->vip.family() != family;
+        const auto wrong = std::ranges::find_if(use.services, [&](const ServiceConfig* service) {
+            return mode_of(*service, pool, backend) == mode && service->vip.family() != family &&
+                   (mode == ForwardingMode::dnat || family == Family::v6);
         });
-        if (other != use.services.end()) {
-            if (!mixed_.insert(&pool).second) return;
-            return check_.error(
-                backend, "address",
-                fmt::format("pool {}: backend {}: mode nat from service {} ({}) to {} needs NAT64, "
-                            "which is not built yet; allowed: backends of the VIP's family, or "
-                            "forwarding = \"ipip\" or \"gue\"",
-                            in_quotes(pool.name), in_quotes(backend.name), in_quotes((*other)->name),
-                            to_text((*other)->vip), to_text(backend.address)));
-        }
+        if (wrong == use.services.end()) return true;
+        if (!mixed_.insert(&pool).second) return false;
+        check_.error(
+            backend, "address",
+            fmt::format("pool {}: backend {}: mode {} cannot translate service {} ({}) to {}; allowed: "
+                        "backends of the VIP's family, IPv4 backends of an IPv6 VIP in mode nat (NAT64), or "
+                        "forwarding = \"ipip\" or \"gue\"",
+                        in_quotes(pool.name), in_quotes(backend.name), name_of(mode),
+                        in_quotes((*wrong)->name), to_text((*wrong)->vip), to_text(backend.address)));
+        return false;
+    }
+
+    // There is an address to translate to.
+    void check_nat(const PoolConfig& pool, const BackendConfig& backend, const Egress& egress) {
+        const Family family = backend.address.family();
         const auto has_snat = [&](const PortConfig& port) {
             return std::ranges::any_of(port.snat.addresses,
                                        [&](const IpAddress& address) { return address.family() == family; });

@@ -22,6 +22,9 @@ constexpr std::array kCounters = {
     CounterMetric{"nat_replies_handed_over_total",
                   "Packets of backends that came to another worker than their session's.",
                   &WorkerCounters::replies_handed_over},
+    CounterMetric{"nat_requests_handed_over_total",
+                  "Mode dnat: packets of clients that came to another worker than their session's.",
+                  &WorkerCounters::requests_handed_over},
 };
 
 }  // namespace

@@ -319,8 +319,10 @@ void Compiler::compile_chunk(ForwardingMode mode, std::size_t chunk, std::span<c
     for (const BackendId id : ids) {
         const BackendInput& backend = world_.inputs[index(id)];
         const std::size_t port = index(backend.hop.port);
-        (*next)[index(id) % kBackendsPerChunk] =
+        BackendRecord& record = (*next)[index(id) % kBackendsPerChunk];
+        record =
             make_backend_record(backend, mode, port < world_.ports.size() ? world_.ports[port] : PortFacts{});
+        world_.has_dnat |= record.mode == ForwardingMode::dnat;
     }
     place = std::move(next);
     ++work_.chunks;
@@ -332,7 +334,9 @@ void Compiler::add_snat(const PortConfig& port, PortRecord& record, ForwardingSn
         record.snat.push_back({address, SnatId{static_cast<std::uint8_t>(snapshot.snat_addresses.size())}});
         snapshot.snat_addresses.push_back(address);
     }
-    if (record.snat.empty()) return;
+    record.resets_when_exhausted = port.snat.resets_when_exhausted;
+    record.takes_foreign = world_.has_dnat;
+    if (!record.takes_replies()) return;
     SnatPortTables& tables = world_.snat_ports[{port.snat.ports.first, port.snat.ports.last}];
     if (tables.v4 == nullptr) tables = make_snat_ports(port.snat.ports, input_.workers);
     record.snat_ports_v4 = tables.v4;

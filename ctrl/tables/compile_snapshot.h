@@ -81,6 +81,7 @@ class CompiledWorld {
     std::vector<BackendInput> inputs;                      // by BackendId
     std::array<std::vector<std::shared_ptr<const BackendChunk>>, kForwardingModes> chunks;
     std::bitset<kForwardingModes> modes;  // used by a service
+    bool has_dnat = false;                // some backend is, or has been, reached in mode dnat
     std::vector<ServiceRule> rules;
     ServiceTable services;
     std::vector<ServiceRecord> service_records;                                    // by ServiceId

@@ -61,7 +61,7 @@ std::uint32_t sum_of_udp_constants(const BackendInput& input) {
 RewritePath path_of(ForwardingMode mode, Family outer) {
     const bool v4 = outer == Family::v4;
     if (mode == ForwardingMode::dsr) return RewritePath::dsr;
-    if (mode == ForwardingMode::nat) return RewritePath::nat;
+    if (translates(mode)) return RewritePath::nat;
     if (mode == ForwardingMode::ipip) return v4 ? RewritePath::ipip_v4 : RewritePath::ipip_v6;
     return v4 ? RewritePath::gue_v4 : RewritePath::gue_v6;  // validate_config lets no other mode through
 }
@@ -75,7 +75,7 @@ void write_header(const BackendInput& input, const PortFacts& port, BackendRecor
         record.resolved = input.hop.resolved && input.hop.on_link;
         return;
     }
-    if (record.mode == ForwardingMode::nat) {
+    if (translates(record.mode)) {
         writer.append(ethernet);
         NatTarget{.address = input.address.bytes(),
                   .id = input.id,

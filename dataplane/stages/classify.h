@@ -1,9 +1,8 @@
 // classify: the destination of an IP packet -> service, and the flow's key and hash.
 //
-// Exits: burst.flows (TCP or UDP of a service; its bucket of the flow table is known), burst.replies (mode
-// nat: TCP or UDP to a SNAT port), burst.local
-// (ICMP for one of weir's addresses), burst.for_host (on a port with a host interface: its own addresses, and
-// groups), or a drop.
+// Exits: burst.flows (TCP or UDP of a service; its bucket of the flow table is known), burst.replies (TCP or
+// UDP to a SNAT port, mode nat, or to nobody here, mode dnat), burst.local (ICMP for one of weir's
+// addresses), burst.for_host (on a port with a host interface: its own addresses, and groups), or a drop.
 #pragma once
 
 #include <algorithm>
@@ -62,18 +61,28 @@ bool has_martian_source(const PacketBytes& packet) noexcept {
         return is_martian_source(ip.source, static_cast<IpProtocol>(ip.next_header));
 }
 
-// A packet to a SNAT address, and to a port of its range: a backend's reply, or what pretends to be one.
+// Neither weir's nor a group's.
 template <class F>
-bool take_reply(Burst& burst, std::uint32_t i, const PacketBytes& packet, const L4Location& l4,
+bool is_foreign(const typename F::Address& destination, const ForwardingSnapshot& world,
                 const PortRecord& port) noexcept {
-    if (port.snat.empty() || !is_tcp_or_udp(l4.protocol) || l4.fragment) [[likely]]
-        return false;
-    const IpAddress destination{packet.at<typename F::Header>(0).destination};
+    return !is_group(destination) && !is_own_address<F>(port, destination) &&
+           world.services.find_vip(destination) == ServiceTable::kNotVip;
+}
+
+// A backend's reply, or what pretends to be one: a packet to a SNAT address and a port of its range or, in
+// mode dnat, to a client. Precondition: check_l4 passed.
+template <class F>
+[[gnu::noinline]] bool take_reply(Burst& burst, std::uint32_t i, const PacketBytes& packet,
+                                  const L4Location& l4, const ForwardingSnapshot& world) noexcept {
+    const PortRecord& port = world.ports[index(burst.port)];
+    const auto& address = packet.at<typename F::Header>(0).destination;
+    const IpAddress destination{address};
     const bool ours =
         std::ranges::any_of(port.snat, [&](const SnatAddress& snat) { return snat.address == destination; });
     const auto& ports = F::kFamily == Family::v4 ? port.snat_ports_v4 : port.snat_ports_v6;
-    if (!ours || check_l4(packet, l4) != kNotDropped) return false;
-    if (!ports->range().contains(packet.at<UdpHeader>(l4.offset).destination.value())) return false;
+    if (ours ? !ports->range().contains(packet.at<UdpHeader>(l4.offset).destination.value())
+             : !port.takes_foreign || !is_foreign<F>(address, world, port))
+        return false;
     burst.family[i] = F::kFamily;
     burst.event[i] = l4.protocol == IpProtocol::tcp
                          ? kFlowEventOfTcpFlags[packet.at<TcpHeader>(l4.offset).flags]
@@ -130,7 +139,9 @@ void classify(Burst& burst, std::uint32_t i, const ClassifyContext& context) noe
     ServiceId service = kNoService;
     bool is_the_hosts = false;
     if (reason == kNotDropped) {
-        if (detail::take_reply<F>(burst, i, packet, l4, context.world.ports[index(burst.port)])) return;
+        const bool may_be_reply = context.world.ports[index(burst.port)].takes_replies() && !l4.fragment &&
+                                  is_tcp_or_udp(l4.protocol) && check_l4(packet, l4) == kNotDropped;
+        if (may_be_reply && detail::take_reply<F>(burst, i, packet, l4, context.world)) return;
         reason = detail::judge<F>(burst, packet, l4, context, service);
         is_the_hosts = service == kNoService && reason != DropReason::ip_martian_source &&
                        detail::leave_to_host<F>(burst, i, packet, l4, context.world);

@@ -15,10 +15,12 @@ constexpr std::uint32_t kL2 = sizeof(EthernetHeader);
 constexpr std::uint8_t kFreshTtl = 64;
 constexpr std::uint8_t kNoOptions = (sizeof(TcpHeader) / 4) << 4;  // TcpHeader::data_offset
 
-// RFC 9293 3.4: with FIN, which stands in the sequence like a byte of data. SYNs and RSTs are not asked for.
+// RFC 9293 3.4: with SYN and FIN, each of which stands in the sequence like a byte of data. RSTs are not
+// asked for.
 std::uint32_t sequence_length(const TcpHeader& segment, std::uint32_t length) noexcept {
     const std::uint32_t header = (segment.data_offset >> 4) * 4u;
-    return length - header + ((segment.flags & TcpHeader::kFin) != 0 ? 1 : 0);
+    return length - header + ((segment.flags & TcpHeader::kFin) != 0 ? 1 : 0) +
+           ((segment.flags & TcpHeader::kSyn) != 0 ? 1 : 0);
 }
 
 // RFC 9293 3.10.7.1: the RST that answers a segment of `length` bytes. The checksum is 0.
@@ -125,20 +127,20 @@ void turn_into_reset(Burst& burst, std::uint32_t i) noexcept {
     tcp.checksum = tcp_checksum(ip, tcp);
 }
 
-// Both RSTs.
-template <class F>
-void make_resets(Burst& burst, std::uint32_t i, const SelectionContext& context) noexcept {
-    const std::uint32_t l4_offset = burst.l4_offset[i];
-    rte_mbuf* reset = make_reset_to_client<F>(burst.packet[i], l4_offset, burst.ip_length[i] - l4_offset,
-                                              context.world.ports[index(burst.port)]);
-    if (reset != nullptr)
-        context.resets.push(reset, burst.port);
-    else
-        context.counters.lost_resets.add(1);
-    turn_into_reset<F>(burst, i);
-}
-
 }  // namespace
+
+void reset_client(const Burst& burst, std::uint32_t i, const ForwardingSnapshot& world, ResetBuffer& resets,
+                  WorkerCounters& counters) noexcept {
+    const std::uint32_t l4_offset = burst.l4_offset[i], l4_length = burst.ip_length[i] - l4_offset;
+    const PortRecord& port = world.ports[index(burst.port)];
+    rte_mbuf* reset = burst.family[i] == Family::v4
+                          ? make_reset_to_client<V4>(burst.packet[i], l4_offset, l4_length, port)
+                          : make_reset_to_client<V6>(burst.packet[i], l4_offset, l4_length, port);
+    if (reset != nullptr)
+        resets.push(reset, burst.port);
+    else
+        counters.lost_resets.add(1);
+}
 
 bool cut_flow(Burst& burst, std::uint32_t i, const SelectionContext& context, FlowRef entry) noexcept {
     const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
@@ -151,10 +153,8 @@ bool cut_flow(Burst& burst, std::uint32_t i, const SelectionContext& context, Fl
     count_flow_end(context.counters, burst.service[i], id);
     context.flows.erase(entry);
     if (event != FlowEvent::rst) {
-        if (burst.family[i] == Family::v4)
-            make_resets<V4>(burst, i, context);
-        else
-            make_resets<V6>(burst, i, context);
+        reset_client(burst, i, context.world, context.resets, context.counters);
+        burst.family[i] == Family::v4 ? turn_into_reset<V4>(burst, i) : turn_into_reset<V6>(burst, i);
         if (!detail::is_sendable(burst.packet[i], burst.ip_length[i], context.world, record)) {
             burst.drop(i, DropReason::flow_cut);
             return true;

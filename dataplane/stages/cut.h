@@ -67,6 +67,10 @@ class ResetBuffer {
     std::array<rte_mbuf*, kBurstSize> packets_;
 };
 
+// The RST that answers a client's TCP segment, from the VIP. The segment stays as it is.
+void reset_client(const Burst& burst, std::uint32_t i, const ForwardingSnapshot& world, ResetBuffer& resets,
+                  WorkerCounters& counters) noexcept;
+
 // A packet whose flow has the entry, which is not honoured. False, and nothing is done, unless the packet
 // ends the flow; else both are dealt with.
 bool cut_flow(Burst& burst, std::uint32_t i, const SelectionContext& context, FlowRef entry) noexcept;

@@ -2,9 +2,10 @@
 
 #include <cstring>
 
-#include "dataplane/net/checksum.h"
 #include "dataplane/net/family.h"
 #include "dataplane/packet.h"
+#include "dataplane/stages/rewrite_nat.h"
+#include "dataplane/stages/select_backend.h"
 #include "drivers/rss.h"
 
 namespace weir {
@@ -28,6 +29,26 @@ ClientTuple client_tuple(const Burst& burst, std::uint32_t i) noexcept {
             burst.protocol(i),
             F::kFamily};
 }
+ClientTuple client_tuple(const Burst& burst, std::uint32_t i) noexcept {
+    return burst.family[i] == Family::v4 ? client_tuple<V4>(burst, i) : client_tuple<V6>(burst, i);
+}
+
+// Of the reply by which the packet, which comes from there, may find its session.
+template <class F>
+ReplyTuple reply_tuple(const Burst& burst, std::uint32_t i, const PortRecord& port) noexcept {
+    const auto& ip = ip_of<F>(burst.packet[i]);
+    const IpAddress destination{ip.destination};
+    SnatId snat = kNoSnat;
+    for (const SnatAddress& own : port.snat)
+        if (own.address == destination) snat = own.id;
+    return {session_address(ip.source),
+            snat == kNoSnat ? session_address(ip.destination) : SessionAddress{},
+            ports_of(burst, i).source,
+            ports_of(burst, i).destination,
+            snat,
+            burst.protocol(i),
+            F::kFamily};
+}
 
 template <class Address>
 Address address_in(const SessionAddress& bytes) noexcept {
@@ -46,11 +67,11 @@ typename F::Address address_of(const IpAddress& address) noexcept {
 
 // Toeplitz of a reply's tuple.
 template <class F>
-std::uint32_t reply_hash(const typename F::Address& backend, const typename F::Address& snat,
-                         Be16 backend_port, std::uint16_t snat_port) noexcept {
+std::uint32_t reply_hash(const typename F::Address& backend, const typename F::Address& destination,
+                         Be16 backend_port, std::uint16_t port) noexcept {
     using Wire = std::array<std::uint8_t, sizeof(typename F::Address)>;
-    return rss_hash(kRssKey, std::bit_cast<Wire>(backend), std::bit_cast<Wire>(snat), backend_port.value(),
-                    snat_port);
+    return rss_hash(kRssKey, std::bit_cast<Wire>(backend), std::bit_cast<Wire>(destination),
+                    backend_port.value(), port);
 }
 
 template <class F>
@@ -58,49 +79,12 @@ const SnatPorts& snat_ports(const PortRecord& port) noexcept {
     return F::kFamily == Family::v4 ? *port.snat_ports_v4 : *port.snat_ports_v6;
 }
 
-struct L4Endpoints {
-    Be16 source, destination;
-};
-
-void mend_l4(std::uint8_t* l4, IpProtocol protocol, bool may_have_none, ChecksumSum before,
-             ChecksumSum after) noexcept {
-    if (protocol == IpProtocol::tcp) {
-        auto& tcp = header_at<TcpHeader>(l4);
-        tcp.checksum = updated_checksum(tcp.checksum, before, after);
-        return;
-    }
-    auto& udp = header_at<UdpHeader>(l4);
-    if (may_have_none && udp.checksum.raw() == 0) return;  // RFC 768: there is none
-    udp.checksum = updated_checksum(udp.checksum, before, after);
-    if (udp.checksum.raw() == 0) udp.checksum = Be16(0xffff);
-}
-
-// Addresses and ports of the packet, and every checksum that they are part of.
-template <class F>
-void rewrite_tuple(const Burst& burst, std::uint32_t i, const typename F::Address& source,
-                   const typename F::Address& destination, L4Endpoints ports) noexcept {
-    std::uint8_t* bytes = frame_start(burst.packet[i]) + sizeof(EthernetHeader);
-    auto& ip = header_at<typename F::Header>(bytes);
-    std::uint8_t* l4 = bytes + burst.l4_offset[i];
-    auto& l4_ports = header_at<UdpHeader>(l4);
-    constexpr std::size_t kAddresses = 2 * sizeof(source);
-    ChecksumSum before =
-        sum_of_bytes(&ip.source, sizeof(source)) + sum_of_bytes(&ip.destination, sizeof(source));
-    static_assert(offsetof(typename F::Header, destination) ==
-                  offsetof(typename F::Header, source) + kAddresses / 2);
-    ip.source = source;
-    ip.destination = destination;
-    ChecksumSum after = sum_of_bytes(&source, sizeof(source)) + sum_of_bytes(&destination, sizeof(source));
-    if constexpr (F::kFamily == Family::v4) ip.checksum = updated_checksum(ip.checksum, before, after);
-    before += ChecksumSum{l4_ports.source.raw()} + l4_ports.destination.raw();
-    after += ChecksumSum{ports.source.raw()} + ports.destination.raw();
-    l4_ports.source = ports.source;
-    l4_ports.destination = ports.destination;
-    mend_l4(l4, burst.protocol(i), F::kFamily == Family::v4, before, after);
-}
-
 MacAddress source_mac(const rte_mbuf* packet) noexcept {
     return rte_pktmbuf_mtod(packet, const EthernetHeader*)->source;
+}
+
+Be16 port_of(const NatTarget& target, Be16 dialled) noexcept {
+    return target.port.raw() != 0 ? target.port : dialled;
 }
 
 }  // namespace
@@ -113,10 +97,9 @@ NatPart::NatPart(const NatSpec& spec, WorkerCounters& counters) noexcept
       counters_(counters) {}
 
 BackendId NatPart::backend_of(const Burst& burst, std::uint32_t i, Tick now) noexcept {
-    const ClientTuple tuple =
-        burst.family[i] == Family::v4 ? client_tuple<V4>(burst, i) : client_tuple<V6>(burst, i);
+    const ClientTuple tuple = client_tuple(burst, i);
     const Session* session = sessions_.find(tuple, sessions_.hash_of(tuple), now);
-    return session != nullptr ? session->backend : kNoBackend;
+    return session != nullptr ? BackendId{session->backend} : kNoBackend;
 }
 
 void NatPart::forget(Session& session) noexcept {
@@ -124,8 +107,22 @@ void NatPart::forget(Session& session) noexcept {
     counters_.sessions.set(sessions_.entries());
 }
 
+// To the worker that has the session, or would have it.
+void NatPart::hand_over(Burst& burst, std::uint32_t i, std::uint16_t owner, HandOver note) noexcept {
+    rte_mbuf* packet = burst.packet[i];
+    packet->port = index(burst.port);
+    note.origin = static_cast<std::uint8_t>(worker_);
+    note.put_on(packet);
+    if (rings_->put(owner, std::span(&packet, 1)) == 0) return burst.drop(i, DropReason::tx_full);
+    burst.handed_over.add(i);
+    (note.kind == HandOverKind::reply ? counters_.replies_handed_over : counters_.requests_handed_over)
+        .add(1);
+}
+
+// --- from client to backend
+
 // A port whose reply comes to this worker, of an address of the egress port's. False: there is none left.
-template <class F>
+template <class B>
 bool NatPart::take_port(Session& session, const PortRecord& egress, Tick now) noexcept {
     ReplyTuple reply = session.reply_tuple();
     reply.snat_port = Be16(0);
@@ -135,16 +132,16 @@ bool NatPart::take_port(Session& session, const PortRecord& egress, Tick now) no
     const auto tag = static_cast<std::uint32_t>(endpoint >> 32) | 1;
     // Looking through a range in vain costs much: once a tick and endpoint is enough.
     if (exhausted.tag == tag && exhausted.when == now) return false;
-    const auto backend = address_in<typename F::Address>(session.backend_address);
+    const auto backend = address_in<typename B::Address>(session.backend_address);
     const std::uint64_t start = sessions_.hash_of(session.client_tuple()) + static_cast<std::uint32_t>(now);
     for (std::size_t n = 0; n < egress.snat.size(); ++n) {
         const SnatAddress& snat = egress.snat[(start + n) % egress.snat.size()];
-        if (snat.address.family() != F::kFamily) continue;
+        if (snat.address.family() != B::kFamily) continue;
         reply.snat = snat.id;
         const std::uint32_t constant =
-            reply_hash<F>(backend, address_of<F>(snat.address), session.backend_port, 0);
+            reply_hash<B>(backend, address_of<B>(snat.address), session.backend_port, 0);
         const std::uint16_t port =
-            snat_ports<F>(egress).choose(worker_, constant, start, kPortTries, [&](std::uint16_t candidate) {
+            snat_ports<B>(egress).choose(worker_, constant, start, kPortTries, [&](std::uint16_t candidate) {
                 reply.snat_port = Be16(candidate);
                 return !sessions_.is_taken(reply, sessions_.hash_of(reply));
             });
@@ -157,15 +154,29 @@ bool NatPart::take_port(Session& session, const PortRecord& egress, Tick now) no
     return false;
 }
 
+// What makes its replies its own. In mode dnat that is the client's own tuple: no other service may have
+// translated it to the same backend and port.
+bool NatPart::take_tuple(Session& session, const PortRecord& egress, Tick now) noexcept {
+    if (!session.has(Session::kDnat))
+        return session.backend_family() == Family::v4 ? take_port<V4>(session, egress, now)
+                                                      : take_port<V6>(session, egress, now);
+    session.snat = kNoSnat;
+    session.snat_port = session.client_port;
+    const ReplyTuple reply = session.reply_tuple();
+    return !sessions_.is_taken(reply, sessions_.hash_of(reply));
+}
+
 // A new session, or null, and the packet is dropped.
 template <class F>
-Session* NatPart::begin(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
-                        const NatTarget& target, const ClientTuple& client, Tick now) noexcept {
+Session* NatPart::begin(Burst& burst, std::uint32_t i, const NatContext& context, const NatTarget& target,
+                        const ClientTuple& client) noexcept {
     const bool is_datagram = burst.event[i] == FlowEvent::datagram;
     if (!is_datagram && burst.event[i] != FlowEvent::syn) {
         burst.drop(i, DropReason::no_session);
         return nullptr;
     }
+    const BackendRecord& record = *burst.backend[i];
+    const bool keeps_source = record.mode == ForwardingMode::dnat;
     Session session{};
     session.client = client.client;
     session.client_port = client.client_port;
@@ -173,16 +184,20 @@ Session* NatPart::begin(Burst& burst, std::uint32_t i, const ForwardingSnapshot&
     session.service = client.service;
     session.backend = target.id;
     session.backend_address = target.address;
-    session.backend_port = target.port.raw() != 0 ? target.port : client.vip_port;
-    session.flags = static_cast<std::uint8_t>((is_datagram ? Session::kUdp : 0) |
-                                              (F::kFamily == Family::v6 ? Session::kV6 : 0));
+    session.backend_port = port_of(target, client.vip_port);
+    session.flags = static_cast<std::uint8_t>(
+        (is_datagram ? Session::kUdp : 0) | (F::kFamily == Family::v6 ? Session::kV6 : 0) |
+        (F::kFamily != target.family ? Session::kNat64 : 0) | (keeps_source ? Session::kDnat : 0));
     session.state = is_datagram ? FlowState::udp_first : FlowState::tcp_opening;
-    session.deadline = now + session_timeout(session.state, world.session_timeouts);
-    if (!take_port<F>(session, world.ports[index(burst.backend[i]->egress)], now)) {
+    session.deadline = context.now + session_timeout(session.state, context.world.session_timeouts);
+    const PortRecord& egress = context.world.ports[index(record.egress)];
+    if (!take_tuple(session, egress, context.now)) {
+        if (egress.resets_when_exhausted && !is_datagram)
+            reset_client(burst, i, context.world, context.resets, counters_);
         burst.drop(i, DropReason::no_snat_port);
         return nullptr;
     }
-    const auto outcome = sessions_.insert(session, now, [](const Session&) noexcept {});
+    const auto outcome = sessions_.insert(session, context.now, [](const Session&) noexcept {});
     counters_.sessions.set(sessions_.entries());
     if (outcome == SessionTable::Outcome::full) {
         burst.drop(i, DropReason::session_full);
@@ -190,82 +205,139 @@ Session* NatPart::begin(Burst& burst, std::uint32_t i, const ForwardingSnapshot&
     }
     counters_.session_inserts.add(1);
     if (outcome == SessionTable::Outcome::evicted) counters_.session_evictions.add(1);
-    return sessions_.find(client, sessions_.hash_of(client), now);
+    return sessions_.find(client, sessions_.hash_of(client), context.now);
 }
 
 // The session of a client's packet towards the backend that was chosen; null, and the packet is dropped. A
 // session towards another one, which may have no more packets, ends here.
 template <class F>
-Session* NatPart::session_for(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
-                              Tick now) noexcept {
+Session* NatPart::session_for(Burst& burst, std::uint32_t i, const NatContext& context) noexcept {
     const NatTarget target = NatTarget::of(*burst.backend[i]);
     const ClientTuple client = client_tuple<F>(burst, i);
-    Session* session = sessions_.find(client, sessions_.hash_of(client), now);
+    Session* session = sessions_.find(client, sessions_.hash_of(client), context.now);
     if (session != nullptr && session->backend != target.id) {
         forget(*session);
         session = nullptr;
     }
-    return session != nullptr ? session : begin<F>(burst, i, world, target, client, now);
+    return session != nullptr ? session : begin<F>(burst, i, context, target, client);
 }
 
 template <class F>
-void NatPart::send(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world, Tick now) noexcept {
-    Session* session = session_for<F>(burst, i, world, now);
+void NatPart::forward(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
+                      const Session& session) noexcept {
+    const auto translate_for = [&]<class B>(B) -> NatTuple<B> {
+        const auto source = session.has(Session::kDnat)
+                                ? address_in<typename B::Address>(session.client)
+                                : address_of<B>(world.snat_addresses[index(SnatId{session.snat})]);
+        return {source, address_in<typename B::Address>(session.backend_address), session.snat_port,
+                session.backend_port};
+    };
+    if constexpr (F::kFamily == Family::v6)
+        if (session.has(Session::kNat64)) return rewrite_6to4(burst, i, translate_for(V4{}), identification_);
+    rewrite_nat(burst, i, translate_for(F{}));
+}
+
+// Mode dnat: true if another worker has the session, and so gets the packet.
+template <class F>
+bool NatPart::is_anothers(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world) noexcept {
+    if (rings_ == nullptr || burst.is_bound) return false;
+    const BackendRecord& record = *burst.backend[i];
+    const NatTarget target = NatTarget::of(record);
+    const UdpHeader& ports = ports_of(burst, i);
+    const std::uint32_t hash =
+        reply_hash<F>(address_in<typename F::Address>(target.address), ip_of<F>(burst.packet[i]).source,
+                      port_of(target, ports.destination), ports.source.value());
+    const std::uint16_t owner = snat_ports<F>(world.ports[index(record.egress)]).owner(hash);
+    if (owner == worker_) return false;
+    hand_over(
+        burst, i, owner,
+        {.kind = HandOverKind::session, .origin = 0, .service = burst.service[i], .backend = target.id});
+    return true;
+}
+
+template <class F>
+void NatPart::send(Burst& burst, std::uint32_t i, const NatContext& context) noexcept {
+    const BackendRecord& record = *burst.backend[i];
+    if (record.mode == ForwardingMode::dnat && is_anothers<F>(burst, i, context.world)) return;
+    Session* session = session_for<F>(burst, i, context);
     if (session == nullptr) return;
-    note_client(*session, burst.event[i], now, world.session_timeouts);
+    note_client(*session, burst.event[i], context.now, context.world.session_timeouts);
     session->client_mac = source_mac(burst.packet[i]);
     session->ingress = burst.port;
-    const auto snat = address_of<F>(world.snat_addresses[index(session->snat)]);
-    rewrite_tuple<F>(burst, i, snat, address_in<typename F::Address>(session->backend_address),
-                     {session->snat_port, session->backend_port});
-    std::memcpy(frame_start(burst.packet[i]), burst.backend[i]->header.data(), 2 * sizeof(MacAddress));
-    BackendCounters& counters = counters_.backends[index(session->backend)];
+    forward<F>(burst, i, context.world, *session);
+    std::memcpy(frame_start(burst.packet[i]), record.header.data(), 2 * sizeof(MacAddress));
+    BackendCounters& counters = counters_.backends[index(BackendId{session->backend})];
     counters.packets.add(1);
     counters.bytes.add(burst.ip_length[i]);
 }
 
+void NatPart::select_bound(Burst& burst, const NatContext& context) noexcept {
+    for (const std::uint32_t i : burst.flows) {
+        const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
+        const BackendId own =
+            burst.event[i] != FlowEvent::syn ? backend_of(burst, i, context.now) : kNoBackend;
+        const BackendRecord* record = detail::honoured(context.world, service, own);
+        if (record == nullptr) record = detail::honoured(context.world, service, burst.pin[i]);
+        if (record == nullptr || record->path != RewritePath::nat) {
+            burst.drop(i, DropReason::no_backend);
+            continue;
+        }
+        if (!detail::is_sendable(burst.packet[i], burst.ip_length[i], context.world, *record)) {
+            burst.drop(i, detail::obstacle(burst, i, *record));
+            continue;
+        }
+        burst.backend[i] = record;
+        burst.egress_ports |= 1u << index(record->egress);
+        burst.selected_for(RewritePath::nat, i).push(i);
+    }
+}
+
+// --- from backend to client
+
 // A reply without a session here: its owner's, or nobody's.
 template <class F>
-void NatPart::turn_away(Burst& burst, std::uint32_t i, const PortRecord& port) noexcept {
+void NatPart::turn_away(Burst& burst, std::uint32_t i, const PortRecord& port, SnatId snat) noexcept {
     const auto& ip = ip_of<F>(burst.packet[i]);
     const UdpHeader& ports = ports_of(burst, i);
     const std::uint16_t owner = snat_ports<F>(port).owner(
         reply_hash<F>(ip.source, ip.destination, ports.source, ports.destination.value()));
     if (owner == worker_ || burst.came_by_ring || rings_ == nullptr)
-        return burst.drop(i, DropReason::unsolicited);
-    rte_mbuf* packet = burst.packet[i];
-    packet->port = index(burst.port);
-    HandOver{.kind = HandOverKind::reply, .origin = static_cast<std::uint8_t>(worker_), .service = kNoService}
-        .put_on(packet);
-    if (rings_->put(owner, std::span(&packet, 1)) == 0) return burst.drop(i, DropReason::tx_full);
-    burst.handed_over.add(i);
-    counters_.replies_handed_over.add(1);
+        return burst.drop(i, snat == kNoSnat ? DropReason::not_vip : DropReason::unsolicited);
+    hand_over(burst, i, owner, {.kind = HandOverKind::reply, .origin = 0, .service = kNoService});
 }
 
 template <class F>
-void NatPart::send_back(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world, Tick now) noexcept {
+void NatPart::return_to_client(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
+                               const Session& session) noexcept {
+    const IpAddress& vip = world.service_vips[index(session.service)];
+    const auto translate_for = [&]<class C>(C) -> NatTuple<C> {
+        return {address_of<C>(vip), address_in<typename C::Address>(session.client), session.vip_port,
+                session.client_port};
+    };
+    if constexpr (F::kFamily == Family::v4)
+        if (session.has(Session::kNat64)) return rewrite_4to6(burst, i, translate_for(V6{}));
+    rewrite_nat(burst, i, translate_for(F{}));
+}
+
+template <class F>
+void NatPart::send_back(Burst& burst, std::uint32_t i, const NatContext& context) noexcept {
+    const ForwardingSnapshot& world = context.world;
     const PortRecord& port = world.ports[index(burst.port)];
-    const auto& ip = ip_of<F>(burst.packet[i]);
-    const IpAddress destination{ip.destination};
-    ReplyTuple tuple{session_address(ip.source),
-                     SessionAddress{},
-                     ports_of(burst, i).source,
-                     ports_of(burst, i).destination,
-                     SnatId{0},
-                     burst.protocol(i),
-                     F::kFamily};
-    for (const SnatAddress& snat : port.snat)
-        if (snat.address == destination) tuple.snat = snat.id;
-    Session* session = sessions_.find(tuple, sessions_.hash_of(tuple), now);
-    if (session == nullptr) return turn_away<F>(burst, i, port);
+    const ReplyTuple tuple = reply_tuple<F>(burst, i, port);
+    Session* session = sessions_.find(tuple, sessions_.hash_of(tuple), context.now);
+    if (session == nullptr) return turn_away<F>(burst, i, port, tuple.snat);
     if (world.service_records[index(session->service)].table == nullptr)  // removed: its VIP is nobody's
         return burst.drop(i, DropReason::unsolicited);
     const PortRecord& exit = world.ports[index(session->ingress)];
-    if (burst.ip_length[i] > exit.mtu) return burst.drop(i, DropReason::reply_too_big);
-    note_reply(*session, burst.event[i], now, world.session_timeouts);
-    rewrite_tuple<F>(burst, i, address_of<F>(world.service_vips[index(session->service)]),
-                     address_in<typename F::Address>(session->client),
-                     {session->vip_port, session->client_port});
+    const bool grows = session->has(Session::kNat64);
+    const std::size_t length =
+        grows ? burst.ip_length[i] - burst.l4_offset[i] + sizeof(Ipv6Header) : burst.ip_length[i];
+    if (length > exit.mtu) return burst.drop(i, DropReason::reply_too_big);
+    burst.service[i] = session->service;
+    if (grows && burst.packet[i]->data_off + burst.l4_offset[i] < sizeof(Ipv6Header))
+        return burst.drop(i, DropReason::no_headroom);
+    note_reply(*session, burst.event[i], context.now, world.session_timeouts);
+    return_to_client<F>(burst, i, world, *session);
     auto& ethernet = header_at<EthernetHeader>(frame_start(burst.packet[i]));
     ethernet.destination = session->client_mac;
     ethernet.source = exit.mac;
@@ -274,14 +346,13 @@ void NatPart::send_back(Burst& burst, std::uint32_t i, const ForwardingSnapshot&
     counters_.replies.add(1);
 }
 
-void NatPart::translate(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept {
+void NatPart::translate(Burst& burst, const NatContext& context) noexcept {
     for (const std::uint32_t i : burst.selected[Burst::list_of(RewritePath::nat, Family::v4)])
-        send<V4>(burst, i, world, now);
+        send<V4>(burst, i, context);
     for (const std::uint32_t i : burst.selected[Burst::list_of(RewritePath::nat, Family::v6)])
-        send<V6>(burst, i, world, now);
+        send<V6>(burst, i, context);
     for (const std::uint32_t i : burst.replies)
-        burst.family[i] == Family::v4 ? send_back<V4>(burst, i, world, now)
-                                      : send_back<V6>(burst, i, world, now);
+        burst.family[i] == Family::v4 ? send_back<V4>(burst, i, context) : send_back<V6>(burst, i, context);
 }
 
 void NatPart::sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t records,
@@ -291,7 +362,7 @@ void NatPart::sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t rec
         if (index(session.service) >= world.service_records.size()) return true;
         const ServiceRecord& service = world.service_records[index(session.service)];
         return service.table == nullptr ||
-               world.view_of(service)[session.backend].state == TrafficState::absent;
+               world.view_of(service)[BackendId{session.backend}].state == TrafficState::absent;
     };
     (void)sessions_.sweep(records, now, is_gone, [](const Session&) noexcept {});
     counters_.sessions.set(sessions_.entries());

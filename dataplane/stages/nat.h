@@ -1,19 +1,23 @@
-// nat: full NAT. A client's packet goes to its backend from a SNAT address of weir's; the reply goes from the
-// VIP to the client.
+// nat: the modes that translate. In mode nat a client's packet goes to its backend from a SNAT address of
+// weir's, in mode dnat from the client's own; the reply goes from the VIP to the client.
 //
 // Exits: the translated packet (burst.backend says by which port), or the drops no_session, no_snat_port,
-// session_full, unsolicited and reply_too_big; or burst.handed_over.
+// session_full, unsolicited, reply_too_big, no_headroom and not_vip; or burst.handed_over. On no_snat_port
+// the client may get a RST (ports[].snat.exhausted).
 //
 // Theory of operation. select_backend has chosen, as for any mode; what a session adds is the SNAT port, and
-// the way back. A session is made by a SYN or a datagram only, and found by its whole tuples. Its SNAT port
-// is one whose reply a NIC's RSS brings to this worker (tables/snat_ports.h). The same function says to
-// whoever receives a reply elsewhere whose it is: that worker gets it by ring, on any NIC, or none. A reply
-// goes to the MAC that its client's last packet came from, by the port that it came by: no route is asked
-// for, and what came by one router goes back by it.
+// the way back. A session is made by a SYN or a datagram only, and found by its whole tuples. It is held by
+// the worker to which a NIC's RSS brings its replies: one function of the reply's tuple, the same for NIC and
+// software, on any NIC, or none. In mode nat that is the worker which has the client's packets: the SNAT port
+// is chosen so (tables/snat_ports.h). In mode dnat there is nothing to choose, so the client's packets travel
+// to it by ring, and 1 - 1/workers of them do; the replies, which are most of the bytes, do not. Who receives
+// a reply that is another's computes the same function and hands it over. A reply goes to the MAC that its
+// client's last packet came from, by the port that it came by: no route is asked for, and what came by one
+// router goes back by it.
 //
-// Addresses, ports and checksums change (RFC 1624), and nothing else; a UDP checksum of 0 stays (RFC 768).
-// TTL and hop limit stay: weir is no hop, as in every other mode. Nothing can go round: a packet is
-// translated only to a backend, and one from a backend only where a session waits for it.
+// Addresses, ports and checksums change, from an IPv6 client to an IPv4 backend the IP header too
+// (rewrite_nat.h). Nothing can go round: a packet is translated only to a backend, and one from a backend
+// only where a session waits for it.
 //
 // The worker that owns it.
 #pragma once
@@ -23,6 +27,7 @@
 #include <span>
 
 #include "dataplane/burst.h"
+#include "dataplane/stages/cut.h"
 #include "dataplane/state/session_table.h"
 #include "dataplane/state/worker_counters.h"
 #include "dataplane/tables/forwarding_snapshot.h"
@@ -37,6 +42,12 @@ struct NatSpec {
     WorkerRings* rings = nullptr;  // null: it is the only one
 };
 
+struct NatContext {
+    const ForwardingSnapshot& world;
+    ResetBuffer& resets;
+    Tick now;
+};
+
 class NatPart {
   public:
     NatPart(const NatSpec& spec, WorkerCounters& counters) noexcept;
@@ -44,8 +55,17 @@ class NatPart {
     [[nodiscard]] bool is_on() const noexcept { return sessions_.capacity() != 0; }
     // Where the session of a client's packet goes, or kNoBackend.
     [[nodiscard]] BackendId backend_of(const Burst& burst, std::uint32_t i, Tick now) noexcept;
-    // What select_backend has chosen a backend for in mode nat, and burst.replies.
-    void translate(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
+    // Instead of select_backend, for packets of clients that have come to the worker of their session: the
+    // backend is the session's, else the one that was chosen where the packet came in (burst.pin).
+    void select_bound(Burst& burst, const NatContext& context) noexcept;
+    // Whether there is anything to translate: what a backend was chosen for in these modes, and replies.
+    [[nodiscard]] static bool has_any(const Burst& burst) noexcept {
+        return !burst.selected[Burst::list_of(RewritePath::nat, Family::v4)].empty() ||
+               !burst.selected[Burst::list_of(RewritePath::nat, Family::v6)].empty() ||
+               !burst.replies.empty();
+    }
+    // All of it.
+    void translate(Burst& burst, const NatContext& context) noexcept;
     // Looks at so many sessions; at whose backends are gone only if told to.
     void sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t records,
                bool looks_for_gone) noexcept;
@@ -61,25 +81,35 @@ class NatPart {
     };
 
     template <class F>
-    void send(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world, Tick now) noexcept;
+    void send(Burst& burst, std::uint32_t i, const NatContext& context) noexcept;
     template <class F>
-    void send_back(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world, Tick now) noexcept;
+    void send_back(Burst& burst, std::uint32_t i, const NatContext& context) noexcept;
     template <class F>
-    Session* begin(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world, const NatTarget& target,
-                   const ClientTuple& client, Tick now) noexcept;
+    [[nodiscard]] Session* session_for(Burst& burst, std::uint32_t i, const NatContext& context) noexcept;
     template <class F>
-    bool take_port(Session& session, const PortRecord& egress, Tick now) noexcept;
+    Session* begin(Burst& burst, std::uint32_t i, const NatContext& context, const NatTarget& target,
+                   const ClientTuple& client) noexcept;
+    [[nodiscard]] bool take_tuple(Session& session, const PortRecord& egress, Tick now) noexcept;
+    template <class B>
+    [[nodiscard]] bool take_port(Session& session, const PortRecord& egress, Tick now) noexcept;
     template <class F>
-    [[nodiscard]] Session* session_for(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
-                                       Tick now) noexcept;
+    void forward(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
+                 const Session& session) noexcept;
     template <class F>
-    void turn_away(Burst& burst, std::uint32_t i, const PortRecord& port) noexcept;
+    void return_to_client(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
+                          const Session& session) noexcept;
+    template <class F>
+    [[nodiscard]] bool is_anothers(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world) noexcept;
+    template <class F>
+    void turn_away(Burst& burst, std::uint32_t i, const PortRecord& port, SnatId snat) noexcept;
+    void hand_over(Burst& burst, std::uint32_t i, std::uint16_t owner, HandOver note) noexcept;
     void forget(Session& session) noexcept;
 
     SessionTable sessions_;
     std::uint32_t worker_, workers_;
     WorkerRings* rings_;
     WorkerCounters& counters_;
+    std::uint16_t identification_ = 0;  // of the last IPv4 packet that was made of an IPv6 one
     std::array<Exhausted, kExhausted> exhausted_{};
 };
 

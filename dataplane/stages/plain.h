@@ -1,9 +1,10 @@
 // plain: parse and classify at once, for the packets that nearly all are.
 //
 // A plain packet is TCP or UDP, unfragmented, without IP options or extension headers, its headers whole in
-// the first segment, to one of our MACs and to a service on a single port. It passes the same checks that
-// parse and classify make, with every offset a constant. Whatever fails one of them goes through parse and
-// classify, which say what it is, or why it is dropped (tests/pipeline/plain_test.cc holds the two together).
+// the first segment, to one of our MACs and to a service on a single port, or a backend's reply. It passes
+// the same checks that parse and classify make, with every offset a constant. Whatever fails one of them goes
+// through parse and classify, which say what it is, or why it is dropped (tests/pipeline/plain_test.cc holds
+// the two together).
 #pragma once
 
 #include "dataplane/burst.h"
@@ -58,7 +59,11 @@ class PlainIpv4Header {
 class PlainContext {
   public:
     PlainContext(const PortRecord& port, const ClassifyContext& context) noexcept
-        : key_(context.flow_hash_key), services_(context.world.services), flows_(context.flows) {
+        : key_(context.flow_hash_key),
+          world_(context.world),
+          services_(context.world.services),
+          flows_(context.flows),
+          takes_replies_(port.takes_replies()) {
         // The six bytes of a MAC in the upper part of a word, as load_mac() gives them.
         std::uint64_t mac = 0;
         std::memcpy(&mac, port.mac.bytes.data(), sizeof(port.mac));
@@ -143,16 +148,27 @@ class PlainContext {
             services_.find_exact(bytes.at<typename F::Header>(0).destination, l4.protocol,
                                  bytes.at<UdpHeader>(l4.offset).destination);
         if (service == kNoService) [[unlikely]]
-            return false;
+            return takes_replies_ && take_reply<F>(burst, i, bytes, l4);
         burst.ip_length[i] = static_cast<std::uint16_t>(bytes.length);
         detail::begin_flow<F>(burst, i, bytes, l4, service, key_, flows_);
         return true;
     }
 
+    // Of modes nat and dnat.
+    template <class F>
+    bool take_reply(Burst& burst, std::uint32_t i, const PacketBytes& bytes,
+                    const L4Location& l4) const noexcept {
+        burst.ip_length[i] = static_cast<std::uint16_t>(bytes.length);
+        burst.l4_offset[i] = l4.offset;
+        return detail::take_reply<F>(burst, i, bytes, l4, world_);
+    }
+
     HashKey key_;
     std::uint64_t mac_, mac_mask_;
+    const ForwardingSnapshot& world_;
     const ServiceTable& services_;
     const FlowTable& flows_;
+    bool takes_replies_;
 };
 
 }  // namespace weir

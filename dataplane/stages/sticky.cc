@@ -17,6 +17,11 @@ typename F::Address source_of(const rte_mbuf* packet) noexcept {
     return l3_bytes(packet).at<typename F::Header>(0).source;
 }
 
+// Whoever handed it over waits for it to come back.
+bool is_question(const HandOver& note) noexcept {
+    return note.kind == HandOverKind::client_flow || note.kind == HandOverKind::client_packet;
+}
+
 // kNoBackend never serves.
 bool may_serve(const ForwardingSnapshot& world, const ServiceRecord& service, BackendId id) noexcept {
     const BackendRecord& record = world.view_of(service)[id];
@@ -129,16 +134,14 @@ std::uint32_t StickyPart::answer(std::span<rte_mbuf*> packets, const ForwardingS
     std::array<rte_mbuf*, kBurstSize> back;
     for (std::size_t at = 0; at < packets.size();) {
         const HandOver note = HandOver::of(packets[at]);
-        if (note.kind == HandOverKind::client_choice || note.kind == HandOverKind::reply) {
+        if (!is_question(note)) {
             packets[kept++] = packets[at++];
             continue;
         }
         std::uint32_t count = 0;
         for (; at < packets.size() && count < back.size(); ++at) {  // a run from one origin
             const HandOver next = HandOver::of(packets[at]);
-            if (next.kind == HandOverKind::client_choice || next.kind == HandOverKind::reply ||
-                next.origin != note.origin)
-                break;
+            if (!is_question(next) || next.origin != note.origin) break;
             decide_handed(packets[at], next, world, now);
             back[count++] = packets[at];
         }

@@ -75,20 +75,23 @@ class StickyPart {
 };
 
 // Calls run(Burst&) for packets that StickyPart::answer() has left, port by port and in order, each pinned to
-// its choice if that may still get new flows.
+// its choice: one for a client, if that may still get new flows.
 template <class Run>
 void for_returned(std::span<rte_mbuf*> packets, const ForwardingSnapshot& world, Run&& run) noexcept {
     for (std::size_t at = 0; at < packets.size();) {
         Burst burst(static_cast<PortId>(packets[at]->port));
         burst.came_by_ring = true;
+        burst.is_bound = HandOver::of(packets[at]).kind == HandOverKind::session;
         for (; at < packets.size() && burst.size < kBurstSize && packets[at]->port == index(burst.port);
              ++at) {
             const HandOver note = HandOver::of(packets[at]);
+            if ((note.kind == HandOverKind::session) != burst.is_bound) break;
             const bool is_known = index(note.service) < world.service_records.size();
             const ServiceRecord service =
                 is_known ? world.service_records[index(note.service)] : ServiceRecord{};
-            const bool may_serve = world.view_of(service)[note.backend].state ==
-                                   TrafficState::serving;  // of the pool: select_backend
+            const bool may_serve =
+                burst.is_bound || world.view_of(service)[note.backend].state ==
+                                      TrafficState::serving;  // of the pool: select_backend
             burst.pin_to(burst.size, may_serve ? note.backend : kNoBackend);
             burst.packet[burst.size++] = packets[at];
         }

@@ -101,7 +101,7 @@ struct alignas(64) WorkerCounters {
     Counter session_inserts;
     Counter session_evictions;    // sessions that nobody had answered and that made room
     Counter replies;              // of backends, translated back
-    Counter replies_handed_over;  // to the worker that has their session
+    Counter replies_handed_over, requests_handed_over;  // to the worker that has their session
     Counter packets_in_flight;    // in this worker's ring, as it last saw it
 
     Counter loops;                // heartbeat

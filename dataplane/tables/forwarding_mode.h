@@ -18,7 +18,12 @@ inline constexpr std::size_t kForwardingModes = kForwardingModeNames.size();
 // What is built so far; the configuration refuses the others by name.
 constexpr bool is_built(ForwardingMode mode) noexcept {
     return mode == ForwardingMode::dsr || mode == ForwardingMode::ipip || mode == ForwardingMode::gue ||
-           mode == ForwardingMode::nat;
+           mode == ForwardingMode::nat || mode == ForwardingMode::dnat;
+}
+
+// The backend gets what is sent to its own address, and its replies come back through weir.
+constexpr bool translates(ForwardingMode mode) noexcept {
+    return mode == ForwardingMode::nat || mode == ForwardingMode::dnat;
 }
 
 constexpr std::string_view name_of(ForwardingMode mode) noexcept {

@@ -58,11 +58,15 @@ struct PortRecord {
     bool can_send_chains = true;       // the device takes multi-segment mbufs
     VlanTags vlan;                     // put in front of what is sent
     std::uint16_t mtu = 1500;
-    bool has_host = false;             // the kernel has a twin of the port: what is its own goes there
-    std::vector<IpAddress> addresses;  // its own: the kernel's on the twin, else answered like VIPs
-    std::vector<SnatAddress> snat;     // of what mode nat sends out of it
-    // By family; null where `snat` is empty.
+    bool has_host = false;               // the kernel has a twin of the port: what is its own goes there
+    std::vector<IpAddress> addresses;    // its own: the kernel's on the twin, else answered like VIPs
+    std::vector<SnatAddress> snat;       // of what mode nat sends out of it
+    bool resets_when_exhausted = false;  // whom no SNAT port is left for gets a RST
+    bool takes_foreign = false;          // mode dnat is in use: packets to anybody may be replies
+    // By family; null where `snat` is empty and nothing foreign is taken.
     std::shared_ptr<const SnatPorts> snat_ports_v4, snat_ports_v6;
+
+    [[nodiscard]] bool takes_replies() const noexcept { return takes_foreign || !snat.empty(); }
 };
 
 struct ForwardingSnapshot {

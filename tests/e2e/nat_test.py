@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,28 @@ def test_load_without_failures(lab: Lab, weir: Weir, tmp_path: Path) -> None:
     assert metrics.sum("nat_replies_total") > result.requests
     assert metrics.sum("nat_sessions") > 0
     assert metrics.sum("dropped_packets_total", reason="unsolicited") == 0, metrics.text
+
+
+@contextmanager
+def a_client_too(lab: Lab, host: str, vip: str) -> Iterator[None]:
+    """A server without the VIP on lo, which it has for mode dsr and which keeps its packets at home."""
+    prefix = f"{vip}/{128 if ':' in vip else 32}"
+    lab.ip(host, "address", "del", prefix, "dev", "lo")
+    own = lab.network.port(lab.network.backend_port).own
+    lab.ip(host, "route", "replace", prefix, "via", own[":" in vip])
+    try:
+        yield
+    finally:
+        lab.ip(host, "route", "del", prefix)
+        lab.ip(host, "address", "add", prefix, "dev", "lo")
+
+
+@EACH_VIP
+def test_a_server_reaches_the_service_that_it_is_part_of(lab: Lab, weir: Weir, servers: WebServers, vip: str) -> None:
+    for host in servers.by_name:
+        with a_client_too(lab, host, vip):
+            answers = [curl(lab, URLS[vip], seconds=5, host=host).strip() for _ in range(20)]
+        assert set(answers) == set(servers.by_name), f"{host}, chosen itself or not: {answers}\n{weir.log()}"
 
 
 def test_forged_packets_to_snat_ports_are_dropped(lab: Lab, weir: Weir) -> None:

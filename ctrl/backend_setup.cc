@@ -38,9 +38,11 @@ struct Needs {
     std::set<std::pair<Entrance, IpAddress>> vips;
     std::map<IpAddress, unsigned> overheads;  // of VIPs that come through a tunnel: the largest, in bytes
     bool gue = false;
+    bool gateway = false;  // weir is the way to the clients (mode dnat)
 
     void add(const ServiceConfig& service, ForwardingMode mode, const IpAddress& backend) {
-        if (mode == ForwardingMode::nat) return;  // any server will do as it is
+        gateway |= mode == ForwardingMode::dnat;
+        if (translates(mode)) return;  // VIPs are weir's alone
         vips.emplace(entrance_of(mode, backend, service.vip), service.vip);
         if (!is_tunnel(mode)) return;
         unsigned& most = overheads[service.vip];
@@ -144,12 +146,29 @@ std::string fou_port(const IpAddress& backend) {
     return fmt::format("port {} gue{}", GueHeader::kPort, backend.is_v4() ? "" : " -6");
 }
 
+// Words, not a command: who changes a server's way to the world does it by hand.
+void write_gateway(const Config& config, const Subject& subject, Script& script) {
+    const Egress egress = EgressFinder(config).find(subject.backend->address);
+    std::string gateway = "ADDRESS OF WEIR";
+    if (egress.port != nullptr)
+        for (const IpPrefix& prefix : egress.port->addresses)
+            if (prefix.address.family() == subject.backend->address.family())
+                gateway = to_text(prefix.address);
+    script.line(
+        "# Mode dnat: clients are seen with their own addresses, and every answer to them has to come");
+    script.line("# back through weir. By hand, and in the server's configuration of its network:");
+    script.line("#   ip route replace default via {}", gateway);
+    script.line(
+        "# Weir forwards answers alone: connections that the server begins itself need another route.");
+}
+
 void write_services(const Config& config, const Subject& subject, Script& script) {
     for (const ServiceConfig& service : config.services)
         if (service.pool == subject.pool->name)
             script.line("#   service {}: VIP {}, forwarding {}", service.name, to_text(service.vip),
                         name_of(mode_of(service, *subject.pool, *subject.backend)));
-    if (subject.needs.vips.empty())
+    if (subject.needs.gateway) write_gateway(config, subject, script);
+    if (subject.needs.vips.empty() && !subject.needs.gateway)
         script.line("# No service uses pool {} in a mode that needs anything here: nothing to do.",
                     subject.pool->name);
 }

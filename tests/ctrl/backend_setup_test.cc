@@ -36,6 +36,15 @@ std::size_t commands(const std::string& script) {
     return count;
 }
 
+TEST(BackendSetup, DnatNeedsARouteAndNoCommand) {
+    Config config = both_families(ForwardingMode::dnat, "10.1.1.11");
+    config.services.pop_back();
+    const std::string script = setup(config);
+    EXPECT_TRUE(has_line(script, "#   ip route replace default via 10.1.0.2")) << script;
+    EXPECT_EQ(commands(script), 0u) << script;
+    EXPECT_EQ(script.find("nothing to do"), std::string::npos);
+}
+
 TEST(BackendSetup, DsrHoldsTheVipsOnLoAndIsSilent) {
     const std::string script = setup(both_families(ForwardingMode::dsr, "10.1.1.11"));
     EXPECT_TRUE(script.starts_with("#!/bin/sh\n")) << script;

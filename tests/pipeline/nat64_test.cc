@@ -89,10 +89,8 @@ TEST_F(Nat64Test, both_directions_are_exact_to_the_byte) {
                                               may_be_fragmented ? 0 : kDontFragment))
                         << length << (extended ? " extended" : "");
                     for (const bool has_options : {false, true}) {
-                        const Bytes answer =
-                            frame(c, turned(translated), kSyn | kAck, back_from(*there));
-                        const auto back =
-                            send(0, has_options ? with_options(answer) : answer, Tick{101});
+                        const Bytes answer = frame(c, turned(translated), kSyn | kAck, back_from(*there));
+                        const auto back = send(0, has_options ? with_options(answer) : answer, Tick{101});
                         ASSERT_TRUE(back);
                         EXPECT_EQ(*back,
                                   frame(c, turned(client), kSyn | kAck, {.to = kIn.from, .from = kIn.to}));

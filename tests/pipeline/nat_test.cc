@@ -273,6 +273,29 @@ TEST_F(NatTest, ports_run_out_by_backend_and_come_back) {
     EXPECT_TRUE(send(0, tcp_frame(flow(500), kSyn), later));
 }
 
+TEST_F(NatTest, who_gets_no_port_is_reset_where_asked) {
+    Config config = nat_config({40'000, 40'000});
+    config.ports[0].snat.resets_when_exhausted = true;
+    config.pools[0].backends.change().pop_back();
+    start(config);
+    const Link in{.to = {{2, 0, 0, 0, 0, 1}}, .from = {{2, 0, 0, 0, 0, 0xfe}}};
+    ASSERT_TRUE(send(0, tcp_frame(flow(1), kSyn, 0, in), Tick{100}));
+    ASSERT_TRUE(send(0, udp_frame(flow(1), 0, true, in), Tick{100}));
+    const auto answer = send(0, tcp_frame(flow(2), kSyn, 0, in), Tick{101});
+    ASSERT_TRUE(answer);
+    Bytes expected = tcp_frame(turned(flow(2)), kRst | kAck, 0, {.to = in.from, .from = in.to, .ttl = 64});
+    const std::size_t l4 = 34;
+    std::copy_n(Bytes{0, 0, 0, 0, 0x11, 0x22, 0x33, 0x45}.begin(), 8, expected.begin() + l4 + 4);
+    put_word(expected, l4 + 14, 0);  // window
+    EXPECT_TRUE(std::equal(answer->begin() + l4, answer->begin() + l4 + 16, expected.begin() + l4))
+        << "RFC 9293 3.10.7.1: ACK = SEG.SEQ + SEG.LEN, and a SYN is of length 1";
+    EXPECT_TRUE(std::equal(answer->begin(), answer->begin() + 14, expected.begin()));
+    EXPECT_EQ(tuple_of(*answer).source, ip("203.0.113.10"));
+    EXPECT_FALSE(send(0, udp_frame(flow(2), 0, true, in), Tick{102})) << "a datagram has no RST";
+    EXPECT_EQ(drops(DropReason::no_snat_port), 2u);
+    EXPECT_EQ(world_->worker().counters().originated[kOriginatedRst].value(), 1u);
+}
+
 TEST_F(NatTest, a_session_outlives_its_entry_and_keeps_its_backend) {
     Config config = nat_config();
     start(config);

@@ -23,6 +23,10 @@ std::span<FloorLine> lines_in(const HugeMemory& memory, std::uint64_t slots) {
 
 }  // namespace
 
+Tick real_tick() noexcept {
+    return Tick{static_cast<std::uint32_t>(rte_rdtsc() / (rte_get_tsc_hz() / kTicksPerSecond))};
+}
+
 FloorLane::FloorLane(const Row& row)
     : row_(row),
       traffic_(row),
@@ -48,7 +52,8 @@ double FloorLane::slice(const Mbufs& mbufs) {
 }
 
 WeirLane::WeirLane(const Row& row, const Mbufs& mbufs)
-    : row_(row), traffic_(row), worker_(row, slots_for(row.flows)) {
+    : row_(row), traffic_(row), world_(row), worker_(world_, row, slots_for(row.flows)) {
+    if (row.mode == ForwardingMode::nat && row.mix == Mix::established) replies_.emplace(row);
     if (row.mix != Mix::fresh) make_known(mbufs);
     if (row.mix != Mix::established) fill_with_fresh(mbufs);
     check_all_forwarded();
@@ -60,7 +65,16 @@ Tick WeirLane::now() const noexcept {
     if (row_.mix == Mix::fresh || row_.mix == Mix::half)
         return Tick{static_cast<std::uint32_t>(traffic_.fresh() * kOpeningTicks / traffic_.fresh_alive())};
     if (row_.mix == Mix::syn_flood) return Tick{1};
-    return Tick{static_cast<std::uint32_t>(rte_rdtsc() / (rte_get_tsc_hz() / kTicksPerSecond))};
+    return real_tick();
+}
+
+// The backends' part of a handshake, or their first datagrams.
+void WeirLane::answer(std::span<rte_mbuf* const> translated, std::uint32_t first) {
+    for (std::uint32_t i = 0; i < translated.size(); ++i) {
+        replies_->note(first + i, *translated[i]);
+        replies_->write(traffic_, *translated[i], first + i, TcpHeader::kSyn | TcpHeader::kAck);
+    }
+    run(translated);
 }
 
 // SYN and ACK of every flow; of UDP two datagrams.
@@ -70,6 +84,7 @@ void WeirLane::make_known(std::span<rte_mbuf* const> mbufs) {
         for (const std::uint8_t flags : {TcpHeader::kSyn, TcpHeader::kAck}) {
             for (std::uint32_t i = 0; i < count; ++i) traffic_.write_flow(*mbufs[i], first + i, flags);
             run(mbufs.first(count));
+            if (replies_ && flags == TcpHeader::kSyn) answer(mbufs.first(count), first);
         }
     }
 }
@@ -84,6 +99,13 @@ void WeirLane::fill_with_fresh(const Mbufs& mbufs) {
 }
 
 double WeirLane::slice(const Mbufs& mbufs) {
+    if (row_.direction == Direction::to_client)
+        return timed_slice(
+            [&] {
+                for (rte_mbuf* packet : mbufs)
+                    replies_->write(traffic_, *packet, traffic_.next_known(), TcpHeader::kAck);
+            },
+            [&] { run(mbufs); });
     return timed_slice([&] { traffic_.write(mbufs); }, [&] { run(mbufs); });
 }
 

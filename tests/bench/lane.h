@@ -8,10 +8,12 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "tests/bench/bench_world.h"
 #include "tests/bench/floor.h"
+#include "tests/bench/replies.h"
 #include "tests/bench/row.h"
 #include "tests/bench/traffic.h"
 
@@ -79,11 +81,17 @@ class WeirLane final : public Lane {
     void run(std::span<rte_mbuf* const> packets) { worker_.run(packets, now()); }
     [[nodiscard]] Tick now() const noexcept;
     void make_known(std::span<rte_mbuf* const> mbufs);
+    void answer(std::span<rte_mbuf* const> translated, std::uint32_t first);
     void fill_with_fresh(const Mbufs& mbufs);
 
     Row row_;
     Traffic traffic_;
+    BenchWorld world_;
     BenchWorker worker_;
+    std::optional<Replies> replies_;  // mode nat, whose known flows have been answered
 };
+
+// The TSC in ticks of weir's clock.
+[[nodiscard]] Tick real_tick() noexcept;
 
 }  // namespace weir::bench

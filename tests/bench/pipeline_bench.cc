@@ -12,6 +12,7 @@
 
 #include "drivers/eal.h"
 #include "drivers/worker_cpus.h"
+#include "tests/bench/hand_over.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/rows.h"
 #include "tests/bench/workers.h"
@@ -45,7 +46,10 @@ constexpr std::string_view text_of(Mix mix) {
 Json describe(const Row& row) {
     const auto family = [](Family f) { return f == Family::v4 ? "v4" : "v6"; };
     Json object{{"name", row.name}, {"mode", name_of(row.mode)}, {"family", family(row.family)}};
-    if (row.mode != ForwardingMode::dsr) object["outer"] = family(row.outer);
+    if (row.mode != ForwardingMode::dsr && row.mode != ForwardingMode::nat)
+        object["outer"] = family(row.outer);
+    if (row.mode == ForwardingMode::nat)
+        object["direction"] = row.direction == Direction::to_client ? "to client" : "to backend";
     object["flows"] = row.flows;
     object["order"] = row.order == Order::random ? "random" : "runs";
     object["mix"] = text_of(row.mix);
@@ -146,6 +150,34 @@ void run_against_itself(const Mbufs& mbufs, std::uint32_t flows) {
     print(object);
 }
 
+void run_hand_over(const Mbufs& mbufs, const std::string& only, std::size_t rounds, bool quick) {
+    for (const std::uint32_t flows : {1'000u, 64'000u, 1'000'000u}) {
+        if (quick && flows != 1'000) continue;
+        Row row;
+        row.mode = ForwardingMode::nat;
+        row.flows = flows;
+        row.backends = kNatBackends;
+        row.direction = Direction::to_client;
+        row.name = name_of_row(row);
+        if ((row.name + ", by ring").find(only) == std::string::npos) continue;
+        const auto figures = hand_over_figures(row, mbufs, rounds);
+        for (const HandOverFigure& figure : figures) {
+            Json object = describe(row);
+            object["name"] = figure.name;
+            object["workers_stepped"] = 2;
+            object["handed_over"] = figure.share;
+            object["ns_min"] = ns(least_of(figure.cycles));
+            object["ns_median"] = ns(median_of(figure.cycles));
+            object["cycles_median"] = median_of(figure.cycles);
+            if (&figure != &figures.front()) {
+                object["reference"] = figures.front().name;
+                object["reference_ratio"] = ratio_of(figure.cycles, figures.front().cycles);
+            }
+            print(object);
+        }
+    }
+}
+
 Result<Eal> start_eal() {
     EalOptions options;
     options.program = "weir-bench";
@@ -175,6 +207,7 @@ int bench(bool quick, const std::string& only, std::size_t rounds) {
     }
     for (const Measurement& wanted : measurements(quick))
         if (wanted.subject.name.find(only) != std::string::npos) run(wanted, mbufs, rounds);
+    run_hand_over(mbufs, only, rounds, quick);
     run_two_workers(cpus, only);
     rte_pktmbuf_free_bulk(mbufs.data(), kBatch);
     rte_mempool_free(pool);

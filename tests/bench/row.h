@@ -21,6 +21,9 @@ enum class Mix : std::uint8_t {
     syn_flood,  // as fresh, on a table full to the last slot, half of it with confirmed flows; no time passes
 };
 
+// Mode nat sees both.
+enum class Direction : std::uint8_t { to_backend, to_client };
+
 struct Row {
     std::string name;
     ForwardingMode mode = ForwardingMode::ipip;
@@ -29,6 +32,7 @@ struct Row {
     std::uint32_t flows = 1'000;
     Order order = Order::random;
     Mix mix = Mix::established;
+    Direction direction = Direction::to_backend;
     std::uint32_t services = 1;
     std::uint32_t backends = 2;
     bool own_pools = false;          // each service its own pool of `backends`
@@ -36,5 +40,7 @@ struct Row {
     IpProtocol protocol = IpProtocol::tcp;
     bool checksum_offload = false;  // the device says that the IPv4 header checksum is right
 };
+
+inline constexpr std::uint32_t kNatBackends = 64;  // of rows of mode nat, and of those beside them
 
 }  // namespace weir::bench

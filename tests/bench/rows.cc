@@ -12,24 +12,8 @@ std::string flows_text(std::uint32_t flows) {
     return std::to_string(flows);
 }
 
-// "ipip 6in4 1M random"
-std::string name_of_row(const Row& row) {
-    std::string name(name_of(row.mode));
-    const std::string inner = row.family == Family::v4 ? "4" : "6",
-                      outer = row.outer == Family::v4 ? "4" : "6";
-    name += row.mode == ForwardingMode::dsr ? " v" + inner : " " + inner + "in" + outer;
-    name += " " + flows_text(row.flows);
-    if (row.order == Order::runs) name += " runs";
-    if (row.mix == Mix::fresh) name += " new";
-    if (row.mix == Mix::half) name += " half new";
-    if (row.mix == Mix::syn_flood) name += " syn flood";
-    if (row.protocol == IpProtocol::udp) name += " udp";
-    if (row.services > 1) name += " " + flows_text(row.services) + " services";
-    if (row.own_pools) name += " own pools";
-    if (row.backends != 2) name += " " + flows_text(row.backends) + " backends";
-    if (row.frame_bytes != 60) name += " " + std::to_string(row.frame_bytes) + " B";
-    if (row.checksum_offload) name += " rx offload";
-    return name;
+bool is_untunnelled(ForwardingMode mode) {
+    return mode == ForwardingMode::dsr || mode == ForwardingMode::nat;
 }
 
 Row row(ForwardingMode mode, std::uint32_t flows, Family family = Family::v4, Family outer = Family::v4) {
@@ -124,7 +108,45 @@ void add_packets(List& list, bool quick) {
     }
 }
 
+// Beside ipip over the same family and as many backends; replies beside the packets that they answer. One
+// SNAT address is enough for a million flows to kNatBackends.
+void add_nat(List& list, bool quick) {
+    for (const std::uint32_t flows : {kKilo, 64 * kKilo, kMega}) {
+        if (quick && flows == 64 * kKilo) continue;
+        for (const Family family : {Family::v4, Family::v6}) {
+            Row known = row(nat, flows, family), tunnel = row(ipip, flows, family, family);
+            known.backends = tunnel.backends = kNatBackends;
+            Row replies = known, fresh = known, fresh_tunnel = tunnel;
+            list.add(known, tunnel);
+            replies.direction = Direction::to_client;
+            list.add(replies, known);
+            fresh.mix = fresh_tunnel.mix = Mix::fresh;
+            list.add(fresh, fresh_tunnel);
+        }
+    }
+}
+
 }  // namespace
+
+std::string name_of_row(const Row& row) {
+    std::string name(name_of(row.mode));
+    const std::string inner = row.family == Family::v4 ? "4" : "6",
+                      outer = row.outer == Family::v4 ? "4" : "6";
+    name += is_untunnelled(row.mode) ? " v" + inner : " " + inner + "in" + outer;
+    name += " " + flows_text(row.flows);
+    if (row.order == Order::runs) name += " runs";
+    if (row.mix == Mix::fresh) name += " new";
+    if (row.mix == Mix::half) name += " half new";
+    if (row.mix == Mix::syn_flood) name += " syn flood";
+    if (row.direction == Direction::to_client) name += " replies";
+    if (row.protocol == IpProtocol::udp) name += " udp";
+    if (row.services > 1) name += " " + flows_text(row.services) + " services";
+    if (row.own_pools) name += " own pools";
+    if (row.backends != 2) name += " " + flows_text(row.backends) + " backends";
+    if (row.frame_bytes != 60) name += " " + std::to_string(row.frame_bytes) + " B";
+    if (row.checksum_offload) name += " rx offload";
+    return name;
+}
 
 std::vector<Measurement> measurements(bool quick) {
     List list;
@@ -132,6 +154,7 @@ std::vector<Measurement> measurements(bool quick) {
     add_flow_mixes(list, quick);
     add_scale(list, quick);
     add_packets(list, quick);
+    add_nat(list, quick);
     return list.take();
 }
 

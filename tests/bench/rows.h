@@ -15,6 +15,9 @@ struct Measurement {
     std::optional<Row> reference;
 };
 
+// Such as "ipip 6in4 1M".
+[[nodiscard]] std::string name_of_row(const Row& row);
+
 // `quick`: what the claims need, at fewer table sizes.
 [[nodiscard]] std::vector<Measurement> measurements(bool quick);
 

@@ -105,14 +105,16 @@ void Traffic::write_flow(rte_mbuf& packet, std::uint32_t flow, std::uint8_t tcp_
 
 void Traffic::write_fresh(rte_mbuf& packet) { write_flow(packet, next_fresh_++, kSyn); }
 
-void Traffic::write_known(rte_mbuf& packet) {
+std::uint32_t Traffic::next_known() noexcept {
     if (row_.order == Order::random || run_left_ == 0) {
         run_flow_ = static_cast<std::uint32_t>((std::uint64_t{random()} * known()) >> 32);
         run_left_ = kRun;
     }
     --run_left_;
-    write_flow(packet, run_flow_, kAck);
+    return run_flow_;
 }
+
+void Traffic::write_known(rte_mbuf& packet) { write_flow(packet, next_known(), kAck); }
 
 void Traffic::write(std::span<rte_mbuf* const> packets) {
     for (rte_mbuf* packet : packets) {

@@ -23,6 +23,9 @@ class Traffic {
     // A packet of a known flow with these TCP flags.
     void write_flow(rte_mbuf& packet, std::uint32_t flow, std::uint8_t tcp_flags) const;
 
+    // The flow of the next packet of a known one.
+    [[nodiscard]] std::uint32_t next_known() noexcept;
+
     // Flows that the generator has begun by itself.
     [[nodiscard]] std::uint32_t fresh() const noexcept { return next_fresh_ - kFirstFresh; }
 

@@ -172,6 +172,16 @@ def test_the_page_is_filled_from_the_packet_path() -> None:
     assert "is void" in document.fill(page(), [{**one, "void": True} for one in found])[0]
 
 
+def test_mode_nat_has_a_table_of_its_own() -> None:
+    nat: list[Row] = [row("nat v4 1k", 33, 11, mode="nat", reference="ipip 4in4 1k", reference_ratio=1.75),
+                      {"name": "nat v4 1k replies, 1 of 2 by ring", "mode": "nat", "ns_median": 60.0, "handed_over": 0.5,
+                       "reference": "nat v4 1k replies, two workers", "reference_ratio": 1.2}]
+    once, filled = document.fill(page(), [*whole_run(), *nat])
+    assert filled == ["table", "rows", "nat", "claims"]
+    assert once.count("| nat v4 1k | 33.0 | 3.000 |  | 1.750 x ipip 4in4 1k |") == 1
+    assert "| nat v4 1k replies, 1 of 2 by ring | 60.0 |  | 50.0% | 1.200 x nat v4 1k replies, two workers |" in once
+
+
 def test_the_page_is_filled_from_testpmd_and_scale() -> None:
     testpmd: Row = {"name": "net_pcap 1000 flows: weir dsr", "pps_median": 20_000_000, "ratio_to_5tswap": 0.8, "void": True}
     scale: list[Row] = [

@@ -7,14 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.utils import rdpcap
 
 from bench import testpmd
 from bench.captures import FRAME_BYTES, PORT_MAC, VIP, VIP_PORT, checksum, frames, write_capture
-from bench.forwarders import (BenchFailed, ForwardStatistics, PortStatistics, Window, parse_forward_statistics,
-                              parse_port_statistics, weir_faults)
+from bench.forwarders import (BenchFailed, ForwardStatistics, PortStatistics, Setting, WeirRun, Window,
+                              parse_forward_statistics, parse_port_statistics, weir_faults)
 from lab.weir import Metrics
 
 # As DPDK 22.11 prints them, for two ports.
@@ -74,6 +74,17 @@ def test_every_frame_is_another_flow_as_scapy_would_make_it() -> None:
     assert len(flows) == len({client for client, _ in flows}) == 1000
 
 
+def test_datagrams_are_as_scapy_would_make_them() -> None:
+    flows = set()
+    for data in frames(1000, "udp"):
+        packet = Ether(data)
+        assert (packet.dst, packet[IP].dst, packet[UDP].dport, len(data)) == (PORT_MAC, VIP, VIP_PORT, FRAME_BYTES)
+        flows.add((packet[IP].src, packet[UDP].sport))
+        del packet[IP].chksum, packet[UDP].chksum
+        assert bytes(packet) == data
+    assert len(flows) == 1000
+
+
 def test_32_000_flows_have_right_checksums_and_clients_of_their_own() -> None:
     clients = set()
     for data in frames(32_000):
@@ -118,10 +129,24 @@ def test_weir_that_forwards_every_known_flow_has_no_faults() -> None:
 @pytest.mark.parametrize(("old", "new", "fault"), [
     ('"not_vip"} 0', '"not_vip"} 3', "3 packets dropped: not_vip"),
     ('answered_packets_total{worker="0"} 0', 'answered_packets_total{worker="0"} 2', "2 packets answered"),
+    ("weir_flow", 'weir_nat_session_evictions_total{worker="0"} 4\nweir_flow', "4 sessions evicted"),
     ('entries{worker="0"} 1000', 'entries{worker="0"} 999', "999 flows in the table, 1000 sent"),
 ])
 def test_weir_that_does_something_else_is_found_out(old: str, new: str, fault: str) -> None:
     assert weir_faults(Metrics(METRICS.replace(old, new)), 1000) == [fault]
+
+
+@pytest.mark.parametrize(("mode", "snat"), [("nat", 1), ("ipip", 0)])
+def test_only_mode_nat_has_snat_addresses(mode: str, snat: int, tmp_path: Path) -> None:
+    setting = Setting(("net_ring0", "net_pcap0"), 3, 100, False, False, tmp_path, (0, 1), "udp")
+    config = WeirRun(tmp_path / "weir", mode, setting).config_text()
+    assert config.count("snat = {") == snat and f'forwarding = "{mode}"' in config and 'protocol = "udp"' in config
+
+
+def test_modes_by_device_and_frames() -> None:
+    assert testpmd.modes_for("net_pcap", "udp") == ("ipip", "nat")
+    assert testpmd.modes_for("net_pcap", "tcp") == ("dsr", "ipip")
+    assert testpmd.modes_for("net_ring", "tcp") == ("dsr",)
 
 
 def comparison(again: float = 1.0, fault: str = "", dsr: float = 30e6) -> testpmd.Comparison:
@@ -142,6 +167,12 @@ def test_ratios_are_of_the_same_round_and_rates_span_all_rounds() -> None:
                    "ratio_to_5tswap": 0.75, "void": False}
     assert json.loads(json.dumps(comparison().rows()))[3]["mode"] == "5tswap again"
     assert "0.600      0.857      0.750" in comparison().table()
+
+
+def test_datagrams_have_a_name_and_no_promise_of_their_own() -> None:
+    datagrams = testpmd.Comparison("net_pcap", 1000, False, comparison(dsr=1).rounds, "udp")
+    assert datagrams.rows()[0]["name"] == "net_pcap udp 1000 flows: testpmd io"
+    assert testpmd.verdict([comparison(), datagrams]) == testpmd.verdict([comparison()])
 
 
 @pytest.mark.parametrize(("again", "void"), [(1.0, False), (1.019, False), (0.981, False), (1.021, True), (0.97, True)])

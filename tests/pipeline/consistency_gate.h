@@ -1,5 +1,6 @@
 // The gate itself: a monitored world, the model beside it, many live flows, and the judgement of every packet
-// by the version of the model that was in force for its worker.
+// by the version of the model that was in force for its worker. In mode nat the backends answer, by any
+// worker.
 #pragma once
 
 #include <fmt/format.h>
@@ -8,6 +9,7 @@
 #include <random>
 
 #include "tests/pipeline/consistency_clients.h"
+#include "tests/pipeline/consistency_sessions.h"
 
 namespace weir::test::consistency {
 
@@ -17,23 +19,27 @@ struct Findings {
     std::uint64_t broken = 0, to_dead = 0, to_dead_acknowledged = 0, new_to_closed = 0, lost = 0,
                   wrong_reset = 0;
     Placed placed;
+    Translated translated;
     [[nodiscard]] std::uint64_t wrong() const {
-        return broken + to_dead + new_to_closed + lost + wrong_reset + placed.strayed;
+        return broken + to_dead + new_to_closed + lost + wrong_reset + placed.strayed + translated.wrong();
     }
 };
 
 class Gate {
   public:
     Gate(const std::array<Rules, kPools>& rules, unsigned workers, std::uint32_t slots, std::uint64_t table,
-         std::uint64_t seed)
+         std::uint64_t seed, Shape shape = Shape::one_way)
         : random(seed),
           model(rules),
-          world(base_config(model), workers, table, is_sticky(rules) ? kClients : 0),
+          world(base_config(model, shape), workers, table, is_sticky(rules) ? kClients : 0,
+                shape == Shape::nat ? 2 * table : 0),
+          shape_(shape),
           flows_(slots),
           clients_(slots),
+          snat_(slots),
           outcomes_(slots),
           frames_("consistency", 4095) {
-        for (std::uint32_t slot = 0; slot < slots; ++slot) flows_[slot].slot = slot;
+        for (std::uint32_t slot = 0; slot < slots; ++slot) flows_[slot] = {.slot = slot, .shape = shape};
         note();
     }
 
@@ -41,7 +47,7 @@ class Gate {
     void note() { versions_.note(model, world.world().generation(), world.now()); }
     // What an operator's file says now; `shuffled`: in any order.
     [[nodiscard]] Config config(bool shuffled) {
-        Config made = base_config(model);
+        Config made = base_config(model, shape_);
         for (unsigned pool = 0; pool < kPools; ++pool) {
             std::vector<BackendConfig> backends;
             for (unsigned b = pool * kPlaces; b < (pool + 1) * kPlaces; ++b) {
@@ -136,8 +142,8 @@ class Gate {
             packets.push_back(frames_.frame(flows_[slot].next_frame(last.back())));
         }
         worker.run(packets, world.tick());
-        world.empty_rings();
-        for (unsigned n = 0; n < world.workers(); ++n) note_frames(world.worker(n).wire());
+        collect();
+        if (shape_ == Shape::nat) answer(slots, last);
         for (std::size_t i = 0; i < slots.size(); ++i) {
             Flow& flow = flows_[slots[i]];
             const Outcome outcome = std::exchange(outcomes_[slots[i]], {});
@@ -150,13 +156,61 @@ class Gate {
             if (findings.wrong() != wrong && first_wrong.empty()) describe(w, before, outcome);
             flow.seen = worker.world().generation;
             flow.begun = true;
-            findings.ended += !goes_on || last[i] ? 1 : 0;
-            if (!goes_on || last[i]) flow.start_over();
+            if (goes_on && !last[i]) continue;
+            ++findings.ended;
+            if (flow.home != Flow::kNone) snat_.give_back(flow);
+            flow.start_over();
         }
+        if (!late_.empty()) send_late();
+    }
+    // All that is under way comes out.
+    void collect() {
+        world.empty_rings();
+        for (unsigned n = 0; n < world.workers(); ++n) note_frames(world.worker(n).wire());
+    }
+    void receive(const Bytes& reply) {
+        rte_mbuf* packet = frames_.frame(reply);
+        world.worker(random() % world.workers()).run({&packet, 1}, world.tick());
+    }
+    static bool is_sent(const Outcome& outcome) {
+        return outcome.frames == 1 && outcome.backend < kBackends && !outcome.reset_to_backend;
+    }
+    // The backends', to what has just come to them.
+    void answer(const std::vector<std::uint32_t>& slots, const std::vector<bool>& last) {
+        Translated& found = findings.translated;
+        for (std::size_t i = 0; i < slots.size(); ++i)
+            if (const Outcome& outcome = outcomes_[slots[i]]; is_sent(outcome)) {
+                ++found.replies;
+                receive(flows_[slots[i]].answer(outcome.to_backend, last[i]));
+            }
+        collect();
+        for (const std::uint32_t slot : slots) {
+            const Outcome& outcome = outcomes_[slot];
+            if (!is_sent(outcome)) continue;
+            if (outcome.replies != 1)
+                ++found.lost_replies;
+            else
+                found.misdirected += outcome.to_client == turned(flows_[slot].tuple()) ? 0 : 1;
+        }
+    }
+    // What a backend still sends to flows that are not its own any more.
+    void send_late() {
+        for (const Flow& flow : late_) {
+            ++findings.translated.late;
+            receive(flow.answer(flow.translated, false));
+        }
+        collect();
+        for (const Flow& flow : late_) {
+            Outcome& outcome = outcomes_[flow.slot];
+            findings.translated.revived += outcome.replies;
+            if (outcome.replies != 0 && first_wrong.empty()) describe(worker_, flow, outcome);
+            outcome = {};
+        }
+        late_.clear();
     }
     void note_frames(TestWire& wire) {
         for (rte_mbuf* packet : wire.taken) {
-            note_frame({rte_pktmbuf_mtod(packet, std::uint8_t*), packet->data_len}, outcomes_);
+            note_frame({rte_pktmbuf_mtod(packet, std::uint8_t*), packet->data_len}, shape_, outcomes_);
             rte_pktmbuf_free(packet);
         }
         wire.taken.clear();
@@ -188,11 +242,12 @@ class Gate {
         const bool maybe_lost = (flow.is_udp() ? stand.udp_lost : stand.tcp_lost) >= flow.seen;
         const Known known = stand.known == Known::ends && flow.is_udp() ? Known::moves : stand.known;
         const bool at_home = outcome.frames == 1 && outcome.backend == flow.home && !outcome.reset_to_backend;
+        const bool keeps_session = shape_ != Shape::nat || outcome.to_backend == flow.translated;
         switch (known) {
             case Known::stays:
-                if (at_home) return true;
+                if (at_home && (keeps_session || renews(flow, outcome, maybe_lost))) return true;
                 if (maybe_lost) return judge_fresh(flow, outcome, stands);
-                ++findings.broken;
+                ++(at_home ? findings.translated.rebound : findings.broken);
                 flow.home = outcome.backend;
                 return outcome.frames == 1;
             case Known::ends:
@@ -206,15 +261,28 @@ class Gate {
             case Known::either:
                 break;
         }
-        if (is_cut(flow, outcome)) return false;
-        return at_home || judge_fresh(flow, outcome, stands);
+        if (is_cut(flow, outcome, maybe_lost)) return false;
+        return (at_home && (keeps_session || renews(flow, outcome, true))) ||
+               judge_fresh(flow, outcome, stands);
     }
-    static bool is_cut(const Flow& flow, const Outcome& outcome) {
+    // While its backend was dead the session was swept, and the flow's entry was not: what was known of the
+    // flow leads to the same backend, by a session of its own.
+    bool renews(Flow& flow, const Outcome& outcome, bool maybe_lost) {
+        if (!maybe_lost || !flow.is_udp()) return false;
+        ++findings.translated.renewed;
+        leave(flow, true);
+        take_tuple(flow, outcome.to_backend);
+        return true;
+    }
+    // A session that was swept while its backend was dead leads no RST there; the client hears of it.
+    static bool is_cut(const Flow& flow, const Outcome& outcome, bool maybe_lost) {
+        if (flow.needs_session() && maybe_lost && outcome.frames == 1)
+            return outcome.reset_to_client && outcome.backend == Flow::kNone;
         return outcome.frames == 2 && outcome.reset_to_client && outcome.reset_to_backend &&
                outcome.backend == flow.home;
     }
     bool judge_cut(Flow& flow, const Outcome& outcome, const Stands& stands, bool maybe_lost) {
-        if (is_cut(flow, outcome)) {
+        if (is_cut(flow, outcome, maybe_lost)) {
             ++findings.cut;
             return false;
         }
@@ -224,15 +292,21 @@ class Gate {
     }
     // A new flow, or one that has to go elsewhere.
     bool judge_fresh(Flow& flow, const Outcome& outcome, const Stands& stands) {
-        ++findings.fresh;
+        const unsigned first = flow.pool() * kPlaces;
+        const bool any = std::any_of(stands.begin() + first, stands.begin() + first + kPlaces,
+                                     [](const Stand& stand) { return stand.takes_new; });
+        if (flow.home != Flow::kNone && shape_ == Shape::nat) leave(flow, any);
         flow.home = Flow::kNone;
+        if (flow.needs_session()) {
+            ++findings.translated.ended;
+            findings.translated.revived += outcome.frames;
+            return false;
+        }
+        ++findings.fresh;
         if (outcome.frames == 0) {
-            bool any = false;
-            for (unsigned b = flow.pool() * kPlaces; b < (flow.pool() + 1) * kPlaces; ++b)
-                any |= stands[b].takes_new;
             ++(any ? findings.lost : findings.refused);
             judge_placement(flow, Flow::kNone);
-            return true;
+            return shape_ != Shape::nat;
         }
         if (outcome.frames != 1 || outcome.reset_to_backend || outcome.reset_to_client) {
             ++findings.wrong_reset;
@@ -241,8 +315,24 @@ class Gate {
         flow.home = outcome.backend;
         const bool right = pool_of(flow.home) == flow.pool() && stands[flow.home].takes_new;
         findings.new_to_closed += right ? 0 : 1;
+        if (shape_ == Shape::nat) take_tuple(flow, outcome.to_backend);
         judge_placement(flow, flow.home);
         return true;
+    }
+    // A flow that has not sent since its backend was dead may have lost its session, and SNAT port, unseen.
+    void take_tuple(Flow& flow, const Tuple& tuple) {
+        snat_.take(flow, tuple, findings.translated, [&](std::uint32_t slot) {
+            Flow& owner = flows_[slot];
+            const Stand& stand = versions_.newest()[owner.home];
+            owner.translated = {};
+            return (owner.is_udp() ? stand.udp_lost : stand.tcp_lost) >= owner.seen;
+        });
+        std::erase_if(late_, [&](const Flow& of) { return of.home == flow.home && of.translated == tuple; });
+    }
+    // Its session has gone with the packet; but where nobody takes it, nobody has looked for one.
+    void leave(const Flow& flow, bool is_gone) {
+        snat_.give_back(flow);
+        if (is_gone && flow.translated != Tuple{}) late_.push_back(flow);
     }
     void judge_placement(const Flow& flow, unsigned went) {
         std::vector<const Stands*>& stands = stands_of_workers_;
@@ -261,10 +351,13 @@ class Gate {
                        findings.placed);
     }
 
+    Shape shape_;
     Versions versions_;
     Stands acknowledged_{};
     std::vector<Flow> flows_;
     Clients clients_;
+    SnatTuples snat_;
+    std::vector<Flow> late_;  // as they were before they left
     std::vector<const Stands*> stands_of_workers_;
     unsigned worker_ = 0;            // that judged packet came in by
     bool begins_ = false;            // a flow, if none is known for it

@@ -41,14 +41,15 @@ class MonitoredWorld {
   public:
     using Milliseconds = std::chrono::milliseconds;
 
-    // `clients`: how many sticky ones a worker can remember.
-    MonitoredWorld(Config config, unsigned workers, std::uint64_t flows, std::uint64_t clients = 0)
+    // `clients`: how many sticky ones a worker can remember; `sessions`: for how many it has room.
+    MonitoredWorld(Config config, unsigned workers, std::uint64_t flows, std::uint64_t clients = 0,
+                   std::uint64_t sessions = 0)
         : counters_(workers), monitor_(monitor_options()), world_(world_options(), counters_.all()) {
         apply(std::move(config));
-        if (clients != 0 && workers > 1) rings_ = std::move(*WorkerRings::make(workers));
+        if ((clients != 0 || sessions != 0) && workers > 1) rings_ = std::move(*WorkerRings::make(workers));
         for (unsigned w = 0; w < workers; ++w) {
             workers_.push_back(
-                std::make_unique<SteppedWorker>(counters_[w], flows, clients, w, rings_.get()));
+                std::make_unique<SteppedWorker>(counters_[w], flows, clients, w, rings_.get(), sessions));
             workers_.back()->join(world_, w);
             workers_.back()->latch();
         }

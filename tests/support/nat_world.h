@@ -3,6 +3,7 @@
 
 #include "drivers/rss.h"
 #include "tests/drivers/eal_fixture.h"
+#include "tests/support/frame_tuple.h"
 #include "tests/support/small_world.h"
 
 namespace weir::test {
@@ -24,27 +25,6 @@ inline Config nat_config(L4PortRange range = {32'768, 65'535}) {
                        service("web6", "2001:db8:100::10", "web6", ForwardingMode::nat)};
     for (ServiceConfig& service : config.services) service.udp = true;
     return config;
-}
-
-// The addresses and ports of a frame.
-inline Tuple tuple_of(const Bytes& frame) {
-    const bool v4 = word_at(frame, 12) == 0x0800;
-    const auto address = [&](std::size_t at) {
-        if (v4) {
-            Ipv4Address found;
-            std::memcpy(&found, frame.data() + at, sizeof(found));
-            return IpAddress(found);
-        }
-        Ipv6Address found;
-        std::memcpy(&found, frame.data() + at, sizeof(found));
-        return IpAddress(found);
-    };
-    const std::size_t l4 = v4 ? 34 : 54;
-    return {address(v4 ? 26 : 22), address(v4 ? 30 : 38), word_at(frame, l4), word_at(frame, l4 + 2)};
-}
-
-inline Tuple turned(const Tuple& tuple) {
-    return {tuple.destination, tuple.source, tuple.destination_port, tuple.source_port};
 }
 
 class NatTest : public DriversTest {

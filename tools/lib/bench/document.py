@@ -69,13 +69,21 @@ def flows_block(rows: list[Row]) -> str | None:
     return table(["flows", *(flows_text(size) for size in SIZES)], [["floor, v4", *floor], *lines])
 
 
+def nat_block(rows: list[Row]) -> str | None:
+    """Mode nat, with the share of packets that came to another worker than their session's."""
+    lines = [[str(row["name"]), shown(number(row, "ns_median")), shown(number(row, "ratio"), 3),
+              "" if (share := number(row, "handed_over")) is None else f"{share:.1%}", beside(row)]
+             for row in measured(rows) if row.get("mode") == "nat"]
+    return table(["row", "ns", "/ floor", "by ring", "beside"], lines) if lines else None
+
+
 def others_block(rows: list[Row]) -> str | None:
-    """Every row that is not in the table by flows."""
+    """Every row that is neither in the table by flows nor of mode nat."""
     by_flows = {f"{kind} {flows_text(size)}" for kind in KINDS for size in SIZES}
     lines = [[str(row["name"]), shown(number(row, "ns_median")), shown(number(row, "floor_ns_median")),
               shown(number(row, "ratio"), 3), beside(row)] for row in rows
              if (number(row, "ns_median") is not None or number(row, "scaling") is not None)
-             and row["name"] not in by_flows]
+             and row["name"] not in by_flows and row.get("mode") != "nat"]
     return table(["row", "ns", "floor ns", "/ floor", "beside"], lines) if lines else None
 
 
@@ -144,7 +152,7 @@ def idle_block(rows: list[Row]) -> str | None:
 
 
 BLOCKS: dict[str, Callable[[list[Row]], str | None]] = {
-    "machine": machine_block, "table": flows_block, "rows": others_block, "claims": claims_block,
+    "machine": machine_block, "table": flows_block, "rows": others_block, "nat": nat_block, "claims": claims_block,
     "testpmd": testpmd_block, "scale": scale_block, "idle": idle_block,
 }
 

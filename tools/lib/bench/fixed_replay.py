@@ -44,6 +44,7 @@ SECTIONS = (
     *(Section(f"{mode}_{inner}in{outer}", mode, inner, outer)
       for mode in ("ipip", "gue") for inner in (4, 6) for outer in (4, 6)),
     Section("new_flows_v4", "dsr", 4, 4, PACKETS), Section("new_flows_v6", "dsr", 6, 6, PACKETS),
+    Section("nat_v4", "nat", 4, 4), Section("nat_v6", "nat", 6, 6),
 )
 
 
@@ -62,10 +63,11 @@ def configuration(section: Section) -> str:
                            for number, address in enumerate(addresses))
     backends = ",\n".join(f'    {{ name = "Web{number}"; address = "{address}"; }}'
                           for number, address in enumerate(addresses))
+    snat = ' snat = { addresses = [ "192.0.2.2", "2001:db8:1::2" ]; };' if section.mode == "nat" else ""
     return f"""# Written by tools/lib/bench/fixed_replay.py.
 dataplane = {{ workers = 1; hugepages = false; memory = "64M"; flows_per_worker = 65536; }};
 ports = ( {{ name = "edge"; device = "net_pcap0"; addresses = [ "192.0.2.2/24", "2001:db8:1::2/64" ];
-            mac = "{WEIR_MAC.hex(':')}"; mtu = 1600; }} );
+            mac = "{WEIR_MAC.hex(':')}"; mtu = 1600;{snat} }} );
 neighbors = (
 {neighbors}
 );

@@ -60,6 +60,7 @@ class Setting:
     hugepages: bool           # both have them, or neither
     folder: Path              # temporary: DPDK's files, configurations, logs
     cpus: tuple[int, int]     # of the control thread, of the forwarding thread
+    protocol: str = "tcp"     # of the frames
 
     def environment(self) -> dict[str, str]:
         # EAL keeps its files there, not in /var/run/dpdk.
@@ -230,15 +231,17 @@ class WeirRun:
 
     def config_text(self) -> str:
         """Where frames circulate, the backends have the port's own MAC address: what weir sends comes back to it."""
+        snat = ' snat = { addresses = [ "192.0.2.2" ]; };' if self.mode == "nat" else ""
         control, worker = self.setting.cpus
         macs = [PORT_MAC] * 2 if self.setting.circulates else ["02:00:00:00:00:11", "02:00:00:00:00:12"]
         ports = ",\n".join(f'    {{ name = "port{number}"; device = "{device}"; mac = "{PORT_MAC}"; '
-                           f'addresses = [ "192.0.{2 + number}.2/24" ]; }}'
+                           f'addresses = [ "192.0.{2 + number}.2/24" ];{"" if number else snat} }}'
                            for number, device in enumerate(self.setting.devices))
         template = Template((Path(__file__).parent / "one_port.cfg.in").read_text())
         return template.substitute(control=control, worker=worker, idle="poll", memory=MEMORY_MB,
                                    hugepages=str(self.setting.hugepages).lower(), ports=ports, mac1=macs[0],
-                                   mac2=macs[1], vip=VIP, vip_port=VIP_PORT, mode=self.mode, listen=self.listen)
+                                   mac2=macs[1], vip=VIP, vip_port=VIP_PORT, mode=self.mode, protocol=self.setting.protocol,
+                                   listen=self.listen)
 
     def __enter__(self) -> "WeirRun":
         config = self.setting.folder / "weir.cfg"
@@ -299,6 +302,7 @@ def weir_faults(metrics: Metrics, flows: int) -> list[str]:
         ("worker_answered_packets_total", "packets answered"), ("worker_punted_packets_total", "packets punted"),
         ("port_rx_no_mbuf_total", "packets lost for want of an mbuf"), ("port_rx_missed_total", "packets missed"),
         ("flow_table_full_total", "flows found no room"), ("flow_table_evictions_total", "flows evicted"),
+        ("nat_session_evictions_total", "sessions evicted"),
     ) if metrics.sum(name)]
     if (known := metrics.sum("flow_table_entries")) != flows:
         faults.append(f"{known:.0f} flows in the table, {flows} sent")

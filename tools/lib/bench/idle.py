@@ -85,7 +85,7 @@ def config_text(device: Device, mode: str, cpus: tuple[int, int]) -> str:
              'addresses = [ "192.0.2.2/24" ]; }')
     return Template((HERE / "one_port.cfg.in").read_text()).substitute(
         control=cpus[0], worker=cpus[1], idle=mode, hugepages="false", memory=MEMORY_MB, ports=ports, mac1="02:00:00:00:00:11",
-        mac2="02:00:00:00:00:12", vip=VIP, vip_port=VIP_PORT, mode="dsr", listen="127.0.0.1:9101")
+        mac2="02:00:00:00:00:12", vip=VIP, vip_port=VIP_PORT, protocol="tcp", mode="dsr", listen="127.0.0.1:9101")
 
 
 def worker_thread(process: int) -> Path:

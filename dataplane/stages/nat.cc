@@ -5,6 +5,7 @@
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/family.h"
 #include "dataplane/packet.h"
+#include "dataplane/stages/client_identity.h"
 #include "drivers/rss.h"
 
 namespace weir {
@@ -174,6 +175,7 @@ Session* NatPart::begin(Burst& burst, std::uint32_t i, const ForwardingSnapshot&
     session.backend = target.id;
     session.backend_address = target.address;
     session.backend_port = target.port.raw() != 0 ? target.port : client.vip_port;
+    session.identity = target.identity;
     session.flags = static_cast<std::uint8_t>((is_datagram ? Session::kUdp : 0) |
                                               (F::kFamily == Family::v6 ? Session::kV6 : 0));
     session.state = is_datagram ? FlowState::udp_first : FlowState::tcp_opening;
@@ -212,6 +214,10 @@ template <class F>
 void NatPart::send(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world, Tick now) noexcept {
     Session* session = session_for<F>(burst, i, world, now);
     if (session == nullptr) return;
+    const IpAddress& vip = world.service_vips[index(session->service)];
+    if (burst.event[i] == FlowEvent::syn)
+        begin_identity(*session, NatTarget::of(*burst.backend[i]).identity, vip,
+                       l3_bytes(burst.packet[i]).at<TcpHeader>(burst.l4_offset[i]).sequence);
     note_client(*session, burst.event[i], now, world.session_timeouts);
     session->client_mac = source_mac(burst.packet[i]);
     session->ingress = burst.port;
@@ -219,6 +225,12 @@ void NatPart::send(Burst& burst, std::uint32_t i, const ForwardingSnapshot& worl
     rewrite_tuple<F>(burst, i, snat, address_in<typename F::Address>(session->backend_address),
                      {session->snat_port, session->backend_port});
     std::memcpy(frame_start(burst.packet[i]), burst.backend[i]->header.data(), 2 * sizeof(MacAddress));
+    if (session->identity != ClientIdentity::none) {
+        const OutgoingPacket out{burst.packet[i], *burst.backend[i], session->backend_family(),
+                                 burst.l4_offset[i]};
+        const DropReason why = tell_backend(*session, out, vip, counters_);
+        if (why != kNotDropped) return burst.drop(i, why);
+    }
     BackendCounters& counters = counters_.backends[index(session->backend)];
     counters.packets.add(1);
     counters.bytes.add(burst.ip_length[i]);
@@ -263,6 +275,10 @@ void NatPart::send_back(Burst& burst, std::uint32_t i, const ForwardingSnapshot&
     const PortRecord& exit = world.ports[index(session->ingress)];
     if (burst.ip_length[i] > exit.mtu) return burst.drop(i, DropReason::reply_too_big);
     note_reply(*session, burst.event[i], now, world.session_timeouts);
+    if (session->identity != ClientIdentity::none) {
+        const DropReason why = hear_backend(*session, burst.packet[i], burst.l4_offset[i]);
+        if (why != kNotDropped) return burst.drop(i, why);
+    }
     rewrite_tuple<F>(burst, i, address_of<F>(world.service_vips[index(session->service)]),
                      address_in<typename F::Address>(session->client),
                      {session->vip_port, session->client_port});

@@ -2,7 +2,7 @@
 // VIP to the client.
 //
 // Exits: the translated packet (burst.backend says by which port), or the drops no_session, no_snat_port,
-// session_full, unsolicited and reply_too_big; or burst.handed_over.
+// session_full, unsolicited and reply_too_big, and those of client_identity.h; or burst.handed_over.
 //
 // Theory of operation. select_backend has chosen, as for any mode; what a session adds is the SNAT port, and
 // the way back. A session is made by a SYN or a datagram only, and found by its whole tuples. Its SNAT port

@@ -171,7 +171,9 @@ DropReason tell_stream(Session& session, const OutgoingPacket& packet, const IpA
         if (session.identity_sent && ahead >= 0) shift();
         return kNotDropped;
     } else if (ahead != 0) {
-        if (ahead > 0) shift();
+        if (ahead < 0) return kNotDropped;
+        session.identity_sent = true;  // its SACK blocks have numbers of that space
+        shift();
         return kNotDropped;
     }
     const ProxyHeader header(session.identity, ends_of(session, vip));

@@ -1,39 +1,49 @@
 // client_address: where it can mean something, and for which protocols.
+#include <algorithm>
 #include <map>
+#include <vector>
 
 #include "ctrl/config/validate_rules.h"
 
 namespace weir {
 namespace {
 
-// The first backend that a service reaches in another mode than nat; null: none.
-const BackendConfig* reached_otherwise(const ServiceConfig& service, const PoolConfig& pool) {
-    for (const BackendConfig& backend : pool.backends)
-        if (mode_of(service, pool, backend) != ForwardingMode::nat) return &backend;
-    return nullptr;
+// A mode in which a service reaches the pool, and which backend in it; null: those that have no mode of their
+// own.
+struct Way {
+    ForwardingMode mode;
+    const BackendConfig* backend;
+};
+
+std::vector<Way> ways_of(const ServiceConfig& service, const PoolConfig& pool) {
+    std::vector<Way> ways;
+    const auto add = [&ways](ForwardingMode mode, const BackendConfig* backend) {
+        if (std::ranges::find(ways, mode, &Way::mode) == ways.end()) ways.push_back({mode, backend});
+    };
+    for (const BackendConfig& backend : pool.backends) add(mode_of(service, pool, backend), &backend);
+    if (pool.backends.empty()) add(pool.forwarding.value_or(service.forwarding), nullptr);
+    return ways;
 }
 
-bool uses_nat(const ServiceConfig& service, const PoolConfig& pool) {
-    if (pool.backends.empty()) return pool.forwarding.value_or(service.forwarding) == ForwardingMode::nat;
-    for (const BackendConfig& backend : pool.backends)
-        if (mode_of(service, pool, backend) == ForwardingMode::nat) return true;
-    return false;
-}
-
-// True: all is well.
+// False, and it is said, if something is wrong.
 bool check_use(CheckContext& check, const PoolConfig& pool, const ServiceConfig& service) {
     const std::string_view identity = kClientIdentityNames[static_cast<std::size_t>(pool.client_address)];
-    if (const BackendConfig* other = reached_otherwise(service, pool)) {
-        check.error(pool, "client_address",
-                    fmt::format("pool {}: client_address = \"{}\" means nothing in mode \"{}\" (service {}, "
-                                "backend {}), in which servers see the client's own address; allowed: "
-                                "\"none\", or forwarding = \"nat\"",
-                                in_quotes(pool.name), identity, name_of(mode_of(service, pool, *other)),
-                                in_quotes(service.name), in_quotes(other->name)));
+    const std::vector<Way> ways = ways_of(service, pool);
+    const auto other =
+        std::ranges::find_if(ways, [](const Way& way) { return way.mode != ForwardingMode::nat; });
+    if (other != ways.end()) {
+        const std::string backend =
+            other->backend == nullptr ? "" : fmt::format(", backend {}", in_quotes(other->backend->name));
+        check.error(
+            pool, "client_address",
+            fmt::format("pool {}: client_address = \"{}\" means nothing in mode \"{}\" (service {}{}), "
+                        "in which servers see the client's own address; allowed: \"none\", or "
+                        "forwarding = \"nat\"",
+                        in_quotes(pool.name), identity, name_of(other->mode), in_quotes(service.name),
+                        backend));
         return false;
     }
-    if (!service.udp || pool.client_address == ClientIdentity::proxy_v2 || !uses_nat(service, pool))
-        return true;
+    if (!service.udp || pool.client_address == ClientIdentity::proxy_v2) return true;
     check.error(
         pool, "client_address",
         fmt::format("pool {}: client_address = \"{}\" is for TCP alone, and service {} ({}) takes UDP "

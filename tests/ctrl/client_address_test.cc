@@ -66,6 +66,8 @@ TEST(ClientAddress, MeansNothingWhereServersSeeTheClient) {
         expect_error(read("toa", {.forwarding = mode}),
                      std::string("client_address = \"toa\" means nothing in mode \"") + mode + "\"");
     EXPECT_TRUE(read("none", {.forwarding = "dsr"}).config);
+    expect_error(read("toa", {.pool = "", .forwarding = "dsr"}),
+                 "means nothing in mode \"dsr\" (service \"web\")");
     // The pool's mode wins over the service's, and a backend's over both.
     const std::string backends = R"(backends = ( { name = "a"; address = "10.1.0.11"; } );)";
     EXPECT_TRUE(read("toa", {.pool = "forwarding = \"nat\"; " + backends, .forwarding = "dsr"}).config);

@@ -96,17 +96,10 @@ def test_nginx_logs_the_clients_own_address_and_port(lab: Lab, weir: Weir, serve
 
 @EACH_VIP
 @pytest.mark.parametrize("name", ["v2", "v1"])
-def test_100_megabytes_arrive_whole_each_way(lab: Lab, weir: Weir, servers: WebServers, tmp_path: Path, vip: str,
-                                             name: str) -> None:
-    port = SERVICES[name][0]
-    got = tmp_path / "100m"
-    lab.execute("client", "curl", "-sS", "--max-time", "60", "-o", str(got), url(vip, port, "100m"), timeout=70)
-    with open(got, "rb") as content:
-        assert hashlib.file_digest(content, "sha256").hexdigest() == servers.sha256
-    got.unlink()
+def test_100_megabytes_arrive_whole(lab: Lab, weir: Weir, servers: WebServers, vip: str, name: str) -> None:
     file = f"{name}-{'v6' if ':' in vip else 'v4'}"
     lab.execute("client", "curl", "-sS", "--fail", "--max-time", "60", "-T", str(servers.files / "100m"),
-                url(vip, port, f"put/{file}"), timeout=70)
+                url(vip, SERVICES[name][0], f"put/{file}"), timeout=70)
     kept = [place for server in servers.by_name.values() if (place := server.directory / "put" / file).exists()]
     assert len(kept) == 1
     with open(kept[0], "rb") as content:
@@ -236,7 +229,7 @@ def test_toa_options_hold_the_clients_address_and_port(lab: Lab, weir: Weir, ide
         frames = [frame for one in captures for frame in one.frames()]
     with_option = [frame.text for frame in frames if "unknown-254" in frame.text]
     assert all(expected in text for text in with_option), with_option
-    assert any("length 14" in text for text in with_option), "the first data have it"
+    assert any(text.endswith("length 14") for text in with_option), "the first data have it"
     assert not any("Flags [S]" in text for text in with_option)
 
 
@@ -248,7 +241,7 @@ def test_forged_toa_options_do_not_arrive(lab: Lab, weir: Weir, identity_servers
         with ExitStack() as watching:
             captures = at_each_backend(lab, watching)
             said = lab.execute("client", "/usr/bin/python3", "-c", FORGE, VIP4, str(SERVICES["toa"][0]))
-            assert "echoed 1" in said and re.search(r"mss 14[0-9][0-9]", said), said
+            assert "echoed 1" in said and "mss 1452" in said, said
             expected = option(CLIENT4, 40123)
             assert wait_until(lambda: any(expected in frame.text for one in captures for frame in one.frames()), 5)
             frames = [frame.text for one in captures for frame in one.frames()]

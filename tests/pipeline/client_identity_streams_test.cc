@@ -128,6 +128,7 @@ struct Client {
         if (happens(random, 10) || acknowledged == end()) return {first + sent, 1};
         if (happens(random, 5) && acknowledged == sent) return {first + sent - 1, 1};
         if (happens(random, 60) && sent < end()) return piece(sent, length);
+        if (happens(random, 50)) return piece(acknowledged, length);
         return piece(acknowledged + (sent > acknowledged ? random() % (sent - acknowledged) : 0), length);
     }
     void receive(const Segment& segment, std::uint32_t header, const Server& server) {

@@ -16,6 +16,7 @@
 
 #include "ctrl/config/shared_list.h"
 #include "dataplane/net/address.h"
+#include "dataplane/net/client_identity.h"
 #include "dataplane/net/vlan_tags.h"
 #include "dataplane/tables/forwarding_mode.h"
 #include "dataplane/tables/snat_ports.h"
@@ -210,7 +211,8 @@ struct PoolConfig {
     Duration unhealthy_draining{0};  // with keep: how long; 0: as long as they last
     MinimumHealthyConfig minimum_healthy;
     bool cross_zone = true;
-    std::optional<ForwardingMode> forwarding;  // overrides the service's
+    ClientIdentity client_address = ClientIdentity::none;  // how mode nat names the client
+    std::optional<ForwardingMode> forwarding;              // overrides the service's
     SharedList<BackendConfig> backends;
     KeyLines keys;
     bool operator==(const PoolConfig&) const = default;

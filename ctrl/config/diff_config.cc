@@ -35,6 +35,9 @@ std::string shown(const MinimumHealthyConfig& minimum) {
 std::string shown(const StickinessConfig& sticky) {
     return fmt::format("{} by /{} and /{}", to_text(sticky.duration), sticky.prefix_v4, sticky.prefix_v6);
 }
+std::string shown(ClientIdentity identity) {
+    return std::string(kClientIdentityNames[static_cast<std::size_t>(identity)]);
+}
 std::string shown(ForwardingMode mode) { return std::string(name_of(mode)); }
 std::string shown(Duration duration) { return to_text(duration); }
 std::string shown(const IpAddress& address) { return to_text(address); }
@@ -224,6 +227,7 @@ void diff_pool(const PoolConfig& before, const PoolConfig& after, Sentences& to)
     compare(to, what + "table_size", before.table_size, after.table_size);
     diff_lifecycle(what, before, after, to);
     compare(to, what + "forwarding", before.forwarding, after.forwarding);
+    compare(to, what + "client_address", before.client_address, after.client_address);
     diff_health_check(what, before.health_check, after.health_check, to);
     match(
         before.backends.items(), after.backends.items(), kByName,

@@ -1,5 +1,4 @@
 // pools and their backends. Health checks: read_health_check.cc.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
@@ -74,13 +73,10 @@ void read_lifecycle(GroupReader& group, PoolConfig& pool) {
     group.read("cross_zone", pool.cross_zone);
 }
 
-// What the contract has and this version has not: only the default passes.
-void refuse_unbuilt_pool_keys(GroupReader& group) {
-    const std::vector<std::string_view> choices = {"none", "proxy_v1", "proxy_v2", "toa"};
-    const auto index = group.choice_of("client_address", choices);
-    if (index && *index != 0)
-        group.error("client_address",
-                    fmt::format("= \"{}\" is not built yet; allowed: \"none\"", choices[*index]));
+void read_client_address(GroupReader& group, ClientIdentity& target) {
+    const std::vector<std::string_view> names(kClientIdentityNames.begin(), kClientIdentityNames.end());
+    if (const auto index = group.choice_of("client_address", names))
+        target = static_cast<ClientIdentity>(*index);
 }
 
 }  // namespace
@@ -100,7 +96,7 @@ void read_pools(GroupReader& root, Config& config) {
         group.group("stickiness",
                     [&](GroupReader& sticky) { read_stickiness(sticky, pool.stickiness.emplace()); });
         read_lifecycle(group, pool);
-        refuse_unbuilt_pool_keys(group);
+        read_client_address(group, pool.client_address);
         read_forwarding(group, pool.forwarding);
         group.each("backends", "backend", std::numeric_limits<std::int32_t>::max(),
                    [&](GroupReader& backend) { read_backend(backend, pool); });

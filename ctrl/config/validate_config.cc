@@ -101,6 +101,7 @@ void check_config(const Config& config, CheckScope scope, Diagnostics& diagnosti
     check_neighbors(check);
     check_routes(check);
     check_pools(check);
+    check_client_addresses(check);
     check_services(check);
     if (scope.reachability) check_reachability(check);
 }

@@ -55,9 +55,10 @@ void check_dataplane(CheckContext& check);  // validate_config.cc
 void check_ports(CheckContext& check);      // validate_ports.cc
 void check_neighbors(CheckContext& check);
 void check_routes(CheckContext& check);
-void check_services(CheckContext& check);      // validate_services.cc
-void check_pools(CheckContext& check);         // validate_pools.cc
-void check_reachability(CheckContext& check);  // validate_reach.cc
+void check_services(CheckContext& check);          // validate_services.cc
+void check_pools(CheckContext& check);             // validate_pools.cc
+void check_client_addresses(CheckContext& check);  // validate_identity.cc
+void check_reachability(CheckContext& check);      // validate_reach.cc
 
 // "WHAT: forwarding = "gre" is not built yet; allowed: ...".
 [[nodiscard]] std::string not_built(const std::string& what, ForwardingMode mode);

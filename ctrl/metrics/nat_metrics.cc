@@ -25,6 +25,15 @@ constexpr std::array kCounters = {
     CounterMetric{"nat_requests_handed_over_total",
                   "Mode dnat: packets of clients that came to another worker than their session's.",
                   &WorkerCounters::requests_handed_over},
+    CounterMetric{"nat_identities_sent_total",
+                  "Packets to backends that carry a PROXY header or a TOA option, repetitions included.",
+                  &WorkerCounters::identities_sent},
+    CounterMetric{"nat_toa_left_out_total",
+                  "Packets to backends that went without their TOA option, for which they had no room.",
+                  &WorkerCounters::toa_left_out},
+    CounterMetric{"nat_toa_removed_total",
+                  "Packets of clients that brought a TOA option of their own, which was overwritten.",
+                  &WorkerCounters::toa_removed},
 };
 
 }  // namespace

@@ -167,6 +167,7 @@ void Compiler::set_records(const PoolConfig& config, const IdRegistry::Pool& ids
                    .forwarding = backend.forwarding ? backend.forwarding : config.forwarding,
                    .address = backend.address,
                    .port = serves ? configured[serving]->port.value_or(0) : std::uint16_t{0},
+                   .identity = config.client_address,
                    .id = backend.id,
                    .hop = world_.hops->find(backend.address)});
         serving += serves ? 1 : 0;

@@ -80,7 +80,7 @@ void write_header(const BackendInput& input, const PortFacts& port, BackendRecor
         NatTarget{.address = input.address.bytes(),
                   .id = input.id,
                   .port = Be16(input.port),
-                  .identity = ClientIdentity::none,
+                  .identity = input.identity,
                   .family = input.address.family()}
             .put_in(record);
         record.resolved = input.hop.resolved;

@@ -44,6 +44,7 @@ struct BackendInput {
     std::optional<ForwardingMode> forwarding;  // the backend's own, or its pool's; else the service's
     IpAddress address;
     std::uint16_t port = 0;  // mode nat: the backend's own; 0: the one that the client has dialled
+    ClientIdentity identity = ClientIdentity::none;  // mode nat
     BackendId id = kNoBackend;
     NextHop hop;
     friend bool operator==(const BackendInput&, const BackendInput&) = default;

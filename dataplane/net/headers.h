@@ -96,7 +96,7 @@ struct TcpHeader {
     Be16 checksum;
     Be16 urgent;
 
-    static constexpr std::uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kAck = 0x10;
+    static constexpr std::uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kAck = 0x10, kUrg = 0x20;
 };
 static_assert(sizeof(TcpHeader) == 20);
 

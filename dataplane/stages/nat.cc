@@ -4,6 +4,7 @@
 
 #include "dataplane/net/family.h"
 #include "dataplane/packet.h"
+#include "dataplane/stages/client_identity.h"
 #include "dataplane/stages/rewrite_nat.h"
 #include "dataplane/stages/select_backend.h"
 #include "drivers/rss.h"
@@ -185,6 +186,7 @@ Session* NatPart::begin(Burst& burst, std::uint32_t i, const NatContext& context
     session.backend = target.id;
     session.backend_address = target.address;
     session.backend_port = port_of(target, client.vip_port);
+    session.identity = target.identity;
     session.flags = static_cast<std::uint8_t>(
         (is_datagram ? Session::kUdp : 0) | (F::kFamily == Family::v6 ? Session::kV6 : 0) |
         (F::kFamily != target.family ? Session::kNat64 : 0) | (keeps_source ? Session::kDnat : 0));
@@ -261,11 +263,20 @@ void NatPart::send(Burst& burst, std::uint32_t i, const NatContext& context) noe
     if (record.mode == ForwardingMode::dnat && is_anothers<F>(burst, i, context.world)) return;
     Session* session = session_for<F>(burst, i, context);
     if (session == nullptr) return;
+    const IpAddress& vip = context.world.service_vips[index(session->service)];
+    if (burst.event[i] == FlowEvent::syn)
+        begin_identity(*session, NatTarget::of(record).identity, vip,
+                       l3_bytes(burst.packet[i]).at<TcpHeader>(burst.l4_offset[i]).sequence);
     note_client(*session, burst.event[i], context.now, context.world.session_timeouts);
     session->client_mac = source_mac(burst.packet[i]);
     session->ingress = burst.port;
     forward<F>(burst, i, context.world, *session);
     std::memcpy(frame_start(burst.packet[i]), record.header.data(), 2 * sizeof(MacAddress));
+    if (session->identity != ClientIdentity::none) {
+        const OutgoingPacket out{burst.packet[i], record, session->backend_family(), burst.l4_offset[i]};
+        const DropReason why = tell_backend(*session, out, vip, counters_);
+        if (why != kNotDropped) return burst.drop(i, why);
+    }
     BackendCounters& counters = counters_.backends[index(BackendId{session->backend})];
     counters.packets.add(1);
     counters.bytes.add(burst.ip_length[i]);
@@ -337,6 +348,10 @@ void NatPart::send_back(Burst& burst, std::uint32_t i, const NatContext& context
     if (grows && burst.packet[i]->data_off + burst.l4_offset[i] < sizeof(Ipv6Header))
         return burst.drop(i, DropReason::no_headroom);
     note_reply(*session, burst.event[i], context.now, world.session_timeouts);
+    if (session->identity != ClientIdentity::none) {
+        const DropReason why = hear_backend(*session, burst.packet[i], burst.l4_offset[i]);
+        if (why != kNotDropped) return burst.drop(i, why);
+    }
     return_to_client<F>(burst, i, world, *session);
     auto& ethernet = header_at<EthernetHeader>(frame_start(burst.packet[i]));
     ethernet.destination = session->client_mac;

@@ -2,8 +2,8 @@
 // weir's, in mode dnat from the client's own; the reply goes from the VIP to the client.
 //
 // Exits: the translated packet (burst.backend says by which port), or the drops no_session, no_snat_port,
-// session_full, unsolicited, reply_too_big, no_headroom and not_vip; or burst.handed_over. On no_snat_port
-// the client may get a RST (ports[].snat.exhausted).
+// session_full, unsolicited, reply_too_big, no_headroom and not_vip, and those of client_identity.h; or
+// burst.handed_over. On no_snat_port the client may get a RST (ports[].snat.exhausted).
 //
 // Theory of operation. select_backend has chosen, as for any mode; what a session adds is the SNAT port, and
 // the way back. A session is made by a SYN or a datagram only, and found by its whole tuples. It is held by

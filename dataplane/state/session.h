@@ -77,7 +77,9 @@ struct alignas(64) Session {
     Be16 client_port, vip_port, snat_port, backend_port;
     BackendId backend : 20;
     ClientIdentity identity : 2;
-    bool identity_arrived : 1;  // the backend has acknowledged all of its PROXY header
+    bool identity_arrived : 1;  // the backend has acknowledged all of its PROXY header, or data behind a toa
+    bool identity_sent : 1;     // it, or what is behind it, since first_sequence was set
+    std::uint8_t identity_length : 7;  // what the backend's stream has more than the client's; toa: 0
     Tick deadline;
     ServiceId service;
     SnatId snat;

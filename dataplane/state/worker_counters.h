@@ -102,6 +102,9 @@ struct alignas(64) WorkerCounters {
     Counter session_evictions;    // sessions that nobody had answered and that made room
     Counter replies;              // of backends, translated back
     Counter replies_handed_over, requests_handed_over;  // to the worker that has their session
+    Counter identities_sent;      // packets of clients that carry a PROXY header or a toa option
+    Counter toa_left_out;         // packets that were to carry a toa option, and had no room for it
+    Counter toa_removed;          // packets of clients that had brought a toa option
     Counter packets_in_flight;    // in this worker's ring, as it last saw it
 
     Counter loops;                // heartbeat

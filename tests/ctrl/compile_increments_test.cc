@@ -26,7 +26,7 @@ class RandomConfig {
     [[nodiscard]] const Config& config() const { return config_; }
     void change() {
         PoolConfig& pool = config_.pools[below(config_.pools.size())];
-        switch (below(9)) {
+        switch (below(10)) {
             case 0:
                 if (config_.pools.size() < 8) add_pool();
                 break;
@@ -55,6 +55,9 @@ class RandomConfig {
             case 7:
                 pool.hash = below(2) == 0 ? SelectionHash::five_tuple : SelectionHash::source_ip;
                 break;
+            case 8:
+                pool.client_address = static_cast<ClientIdentity>(below(4));
+                break;
             default:
                 config_.neighbors[1].mac.bytes[5] ^= 1;
         }
@@ -77,11 +80,12 @@ class RandomConfig {
             backend(name, "10.1.1." + std::to_string(10 + below(4)), static_cast<unsigned>(below(3))));
     }
     void add_service() {
-        constexpr ForwardingMode kModes[] = {ForwardingMode::dsr, ForwardingMode::ipip, ForwardingMode::gue};
+        constexpr ForwardingMode kModes[] = {ForwardingMode::dsr, ForwardingMode::ipip, ForwardingMode::gue,
+                                              ForwardingMode::nat};
         const std::size_t number = config_.services.size();
         config_.services.push_back(
             service("s" + std::to_string(number), "203.0.113." + std::to_string(number),
-                    config_.pools[below(config_.pools.size())].name, kModes[below(3)]));
+                    config_.pools[below(config_.pools.size())].name, kModes[below(4)]));
     }
     void remove_unused_pool() {
         const auto unused = std::ranges::find_if(config_.pools, [this](const PoolConfig& pool) {

@@ -37,6 +37,10 @@ TEST(DiffConfig, NamesChangesOfBackendsAndServices) {
     EXPECT_EQ(added.changes, Sentences{"service web added (203.0.113.10 tcp port 80 -> pool web)"});
     EXPECT_EQ(diff_config(config_with(), config_with(6, "services = ( );")).changes,
               Sentences{"service web removed"});
+    Config named = config_with();
+    named.pools[0].client_address = ClientIdentity::proxy_v1;
+    EXPECT_EQ(diff_config(config_with(), named).changes,
+              Sentences{"pool web: client_address none -> proxy_v1"});
     EXPECT_EQ(diff_config(config_with(), config_with(8, "timeouts = { udp = \"1m\"; };")).changes,
               Sentences{"timeouts: udp 2m -> 1m"});
 }

@@ -86,8 +86,8 @@ REPLACED: list[tuple[str, str, str]] = [
     ("backend without a name", 'name = "TestWeb01"; ', ""),
     ("backend without an address", 'address = "10.1.0.11"; port = 80', "port = 80"),
     ("neighbor without a mac", 'mac = "02:00:00:00:00:11"; ', ""),
-    # not built yet: refused by name, never ignored
-    ("proxy protocol not built", 'name = "web";', 'name = "web"; client_address = "proxy_v2";'),
+    # in modes that keep the client's address
+    ("proxy protocol in mode dsr", 'name = "web";', 'name = "web"; client_address = "proxy_v2";'),
     # health
     ("udp check without a payload", 'name = "web";', 'name = "web"; health_check = { protocol = "udp"; };'),
     ("cross_zone without a zone", 'name = "web";', 'name = "web"; cross_zone = false;'),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,34 +10,22 @@ from pathlib import Path
 import pytest
 
 from lab.load import Wrk
+from lab.nat import nat_config
 from lab.proofs import curl
 from lab.scenarios import VIP4, VIP6
 from lab.servers import WebServers
 from lab.shell import wait_until
 from lab.topology import Lab
-from lab.weir import Weir, config_text
+from lab.weir import Weir
 
 URLS = {VIP4: f"http://{VIP4}/", VIP6: f"http://[{VIP6}]/"}
-SNAT_PORTS = range(20000, 30001)
 pytestmark = pytest.mark.parametrize("layout", ["one_arm", "two_arms"], indirect=True)
 EACH_VIP = pytest.mark.parametrize("vip", [VIP4, VIP6])
 
 
-def nat_config(lab: Lab) -> str:
-    """The scenario's, in mode nat: each port translates to its own addresses."""
-    def with_snat(match: re.Match[str]) -> str:
-        own = [address.split("/")[0] for address in re.findall(r'"([^"]+)"', match[1])]
-        listed = ", ".join(f'"{address}"' for address in own)
-        return (f'{match[0]} snat = {{ addresses = [ {listed} ]; '
-                f'ports = "{SNAT_PORTS.start}-{SNAT_PORTS.stop - 1}"; }};')
-    text = config_text(lab.network).replace('forwarding = "dsr"', 'forwarding = "nat"')
-    return re.sub(r"addresses = \[([^\]]*)\];", with_snat, text).replace(
-        "workers = 1;", "workers = 2;").replace('"; addresses', ',qpairs=2"; addresses')
-
-
 @pytest.fixture(scope="module")
 def weir(lab: Lab, servers: WebServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weir]:
-    with Weir(lab, tmp_path_factory.mktemp("weir"), nat_config(lab)) as running:
+    with Weir(lab, tmp_path_factory.mktemp("weir"), nat_config(lab.network)) as running:
         assert wait_until(running.knows_its_neighbors, 10), running.log()
         yield running
 

@@ -13,6 +13,7 @@ from lab.shell import end, in_namespace, start, wait_until
 from lab.topology import Lab
 
 BIG_FILE_BYTES = 100 * 1000 * 1000
+PROXIED_PORT = 8000  # nginx takes connections with a PROXY header only
 
 CONFIG = """
 user root;
@@ -28,6 +29,20 @@ http {{
     access_log {directory}/access.log flow;
     keepalive_requests 1000000;
     sendfile on;
+    # The same, of whom a PROXY header names, and of the VIP that he has dialled.
+    log_format proxied '$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr '
+                       '$proxy_protocol_server_port $status $uri';
+    server {{
+        listen {proxied_port} proxy_protocol;
+        listen [::]:{proxied_port} proxy_protocol;
+        access_log {directory}/proxied.log proxied;
+        location = / {{
+            default_type text/plain;
+            return 200 "{name}\\n";
+        }}
+        location = /100m {{ alias {files}/100m; }}
+        location /put/ {{ root {directory}; dav_methods PUT; create_full_put_path on; client_max_body_size 0; }}
+    }}
     server {{
         listen 80 reuseport backlog=4096;
         listen [::]:80 reuseport backlog=4096;
@@ -63,7 +78,8 @@ class WebServer:
         self.directory = directory / host
         self.directory.mkdir(parents=True)
         config = self.directory / "nginx.conf"
-        config.write_text(CONFIG.format(directory=self.directory, name=host, files=files, slow_rate=slow_rate))
+        config.write_text(CONFIG.format(directory=self.directory, name=host, files=files, slow_rate=slow_rate,
+                                        proxied_port=PROXIED_PORT))
         self.command = in_namespace(lab.namespace(host), ["nginx", "-e", str(self.directory / "error.log"), "-p",
                                                           str(self.directory), "-c", str(config)])
         self._access_log = self.directory / "access.log"

@@ -69,12 +69,18 @@ def config_text(network: Network, without: Collection[str] = (), idle: str = "sl
                 static_neighbors: bool = False, pool: str | None = None, zone: str = "") -> str:
     """The configuration of a scenario; `without` names backends that are not in the pools. `pool`: the entry of the one
     pool, "web", that all services then have."""
+    return world_text(network, pool_entries(network, without) if pool is None else (pool,),
+                      service_entries(network, "web" if pool is not None else None), idle, static_neighbors, zone)
+
+
+def world_text(network: Network, pools: Iterable[str], services: Iterable[str], idle: str = "sleep",
+               static_neighbors: bool = False, zone: str = "") -> str:
+    """The configuration of a scenario with these entries of pools and services."""
     template = Template((Path(__file__).parent / "weir.cfg.in").read_text())
     return template.substitute(
         scenario=network.name, idle=idle, ports=listed(port_entries(network)), routes=listed(route_entries(network)),
         neighbors=listed(neighbor_entries(network) if static_neighbors else ()), zone=f'zone = "{zone}";' if zone else "",
-        pools=listed(pool_entries(network, without) if pool is None else (pool,)),
-        services=listed(service_entries(network, "web" if pool is not None else None)))
+        pools=listed(pools), services=listed(services))
 
 
 class Metrics:

@@ -216,6 +216,7 @@ void RunningWeir::tell_of_port(std::size_t i) {
 void RunningWeir::read_statistics() {
     read_ports();
     for (std::size_t i = 0; i < ports_.size(); ++i) tell_of_port(i);
+    rss_watch_.look(ports_, appliance_->counters(), notify_);
     appliance_->host_side().restore_probe_rules();
     if (follower_) follower_->each_second();
     if (control_) control_->each_second();

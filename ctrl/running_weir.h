@@ -22,6 +22,7 @@
 #include "ctrl/metrics/metrics_input.h"
 #include "ctrl/metrics/prometheus_exporter.h"
 #include "ctrl/notify.h"
+#include "ctrl/rss_watch.h"
 #include "drivers/result.h"
 
 namespace weir {
@@ -70,6 +71,7 @@ class RunningWeir {
     bool flush_is_due_ = false;
     bool cannot_save_ = false;  // and has said so
     std::optional<KernelFollower> follower_;
+    RssWatch rss_watch_;
     std::vector<PortStatistics> ports_;
     std::optional<VipPresence> presence_;  // from announce() on
     std::shared_ptr<const MetricsLabels> labels_;

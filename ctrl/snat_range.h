@@ -8,7 +8,8 @@ namespace weir {
 
 // Where the kernel has a SNAT address too (the port has a host interface), the ports that weir translates to
 // must be none that the kernel gives to its own connections, probes included: their answers would be dropped
-// `unsolicited`. Error: they overlap; says what to do. Asks the network namespace that it is called in.
+// `unsolicited`; nor any that a server of the machine listens on there. Error: they are; says what to do.
+// Asks the network namespace that it is called in.
 [[nodiscard]] Result<void> check_snat_ranges(const Config& config);
 
 }  // namespace weir

@@ -61,12 +61,12 @@ void Pipeline::run(Burst& burst, const ForwardingSnapshot& world, Tick now) noex
 
     parse_and_classify(burst, {world, flow_hash_key_, flows_});
     if (!burst.is_bound) [[likely]]
-        select_backend(burst, {world, flows_, counters_, resets_, now, sticky_, nat_});
+        select_backend(burst, {world, flows_, counters_, originated_, now, sticky_, nat_});
     else
-        nat_.select_bound(burst, {world, resets_, now});
+        nat_.select_bound(burst, {world, originated_, now});
     rewrite(burst, world);
     if (NatPart::has_any(burst)) [[unlikely]]
-        nat_.translate(burst, {world, resets_, now});
+        nat_.translate(burst, {world, originated_, now});
     if (!burst.local.empty()) answer(burst, world);
     if (!burst.for_host.empty()) punt(burst, {punt_, punted_, counters_, now});
     transmit(burst, tx_);

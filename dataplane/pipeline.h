@@ -44,8 +44,8 @@ class Pipeline {
     // punted, in another worker's ring, or freed.
     void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
 
-    // Empties the transmit buffers, and behind them that of the RSTs: wire_of(PortId) gives the wire of a
-    // port, which takes the port's VLAN tags too; it is not asked for that of a disabled one.
+    // Empties the transmit buffers, and behind them that of what weir sends beside: wire_of(PortId) gives the
+    // wire of a port, which takes the port's VLAN tags too; it is not asked for that of a disabled one.
     template <class WireOf>
     void flush(const ForwardingSnapshot& world, WireOf&& wire_of) noexcept {
         for (std::size_t port = 0; port < world.ports.size(); ++port) {
@@ -58,8 +58,8 @@ class Pipeline {
                 tx_[port].tag(world.ports[port].vlan);
             tx_[port].flush(wire_of(static_cast<PortId>(port)), counters_);
         }
-        if (!resets_.empty()) [[unlikely]]
-            resets_.flush(world, wire_of, counters_);
+        if (!originated_.empty()) [[unlikely]]
+            originated_.flush(world, wire_of, counters_);
     }
 
     // Empties the buffer of the punted: to the rings of the host thread, or what stands for them.
@@ -106,7 +106,7 @@ class Pipeline {
     HashKey flow_hash_key_;
     WorkerCounters& counters_;
     TxBuffers tx_;
-    ResetBuffer resets_;
+    OriginatedBuffer originated_;
     PuntPath punt_;
     PuntBuffer punted_;
     StickyPart sticky_;

@@ -54,7 +54,8 @@ Worker::Worker(const WorkerSpec& spec, const PublishedSnapshot& published)
       host_flows_(spec.host_flows),
       probe_ports_(spec.probe_ports),
       rings_(spec.rings),
-      id_(spec.id) {
+      id_(spec.id),
+      workers_(spec.workers) {
     for (std::size_t port = 0; port < spec.queues.size(); ++port)
         add_port(static_cast<PortId>(port), spec.queues[port]);
     if (!spec.sleeps_when_idle) return;
@@ -73,12 +74,16 @@ void Worker::add_port(PortId port, const WorkerQueues& queues) {
     });
     PolledQueue& polled = same != polled_.end() ? *same : polled_.emplace_back(queues.rx, DevicePorts());
     polled.ports.add(port, queues.vlan);
+    if (pipeline_.session_capacity() != 0) polled.rss.begin(static_cast<std::uint16_t>(workers_));
 }
 
 void Worker::set_queues(PortId port, const WorkerQueues& queues) noexcept {
     tx_[index(port)] = queues.tx;
-    for (PolledQueue& polled : polled_)
-        if (std::ranges::find(polled.ports.all(), port) != polled.ports.all().end()) polled.rx = queues.rx;
+    for (PolledQueue& polled : polled_) {
+        if (std::ranges::find(polled.ports.all(), port) == polled.ports.all().end()) continue;
+        polled.rx = queues.rx;
+        if (pipeline_.session_capacity() != 0) polled.rss.begin(static_cast<std::uint16_t>(workers_));
+    }
 }
 
 [[gnu::always_inline]] inline void Worker::run(Burst& burst, const ForwardingSnapshot& world,
@@ -182,11 +187,17 @@ bool Worker::take_over(const ForwardingSnapshot& world, Tick now) noexcept {
     return true;
 }
 
+[[gnu::noinline]] void Worker::check_rss(PolledQueue& polled, const Burst& burst) noexcept {
+    const std::size_t port = index(polled.ports.first());
+    polled.rss.look(std::span(burst.packet).first(burst.size), id_, counters_.rss_as_computed[port],
+                    counters_.rss_otherwise[port]);
+}
+
 // What came by the ring, one burst from each queue of an enabled device, and one of what the host thread has.
 // True if any packet came.
 bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
     bool busy = take_over(world, now), all_are_there = true;
-    for (const PolledQueue& polled : polled_) {
+    for (PolledQueue& polled : polled_) {
         // A device's ports are disabled together.
         if (!world.ports[index(polled.ports.first())].enabled) [[unlikely]] {
             all_are_there = false;
@@ -197,6 +208,8 @@ bool Worker::poll(const ForwardingSnapshot& world, Tick now) noexcept {
         receive(burst, polled.rx);
         if (burst.size == 0) continue;
         busy = true;
+        if (polled.rss.is_due()) [[unlikely]]
+            check_rss(polled, burst);
         if (!polled.ports.has_vlans()) [[likely]]
             run(burst, world, now);
         else

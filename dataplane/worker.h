@@ -24,6 +24,7 @@
 #include "dataplane/idle.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/published.h"
+#include "dataplane/rss_check.h"
 #include "dataplane/state/probe_ports.h"
 #include "dataplane/table_memory.h"
 #include "dataplane/worker_rings.h"
@@ -88,10 +89,12 @@ class Worker {
     struct PolledQueue {
         RxQueue rx;
         DevicePorts ports;
+        RssCheck rss{};
     };
 
     void add_port(PortId port, const WorkerQueues& queues);
     bool poll(const ForwardingSnapshot& world, Tick now) noexcept;
+    void check_rss(PolledQueue& polled, const Burst& burst) noexcept;
     void watch_again() noexcept;
     void run(Burst& burst, const ForwardingSnapshot& world, Tick now) noexcept;
     void hand_up() noexcept;
@@ -112,7 +115,7 @@ class Worker {
     HostFlows* host_flows_;
     const ProbePorts* probe_ports_;
     WorkerRings* rings_;
-    std::uint32_t id_;
+    std::uint32_t id_, workers_;
     std::uint32_t collected_count_ = 0;
     std::array<rte_mbuf*, kBurstSize> collected_;  // from the ring, for the loop that begins
     std::unique_ptr<Idle> idle_;                   // null: it polls

@@ -7,7 +7,6 @@
 #include <rte_thash.h>
 
 #include <cstring>
-#include <optional>
 
 namespace weir {
 namespace {
@@ -80,7 +79,9 @@ std::optional<std::uint32_t> hash_ipv6(Cursor cursor, const ToeplitzKey& key) no
                           rte_be_to_cpu_16(ports->destination));
 }
 
-std::optional<std::uint32_t> hash_frame(const rte_mbuf& frame, const ToeplitzKey& key) noexcept {
+}  // namespace
+
+std::optional<std::uint32_t> rss_hash_of_frame(const rte_mbuf& frame, const ToeplitzKey& key) noexcept {
     Cursor cursor(frame);
     const auto ethernet = cursor.peek<rte_ether_hdr>();
     if (!ethernet || !cursor.skip(sizeof(*ethernet))) return std::nullopt;
@@ -96,8 +97,6 @@ std::optional<std::uint32_t> hash_frame(const rte_mbuf& frame, const ToeplitzKey
     return std::nullopt;
 }
 
-}  // namespace
-
 std::uint32_t rss_hash(const ToeplitzKey& key, const WireIpv4& source, const WireIpv4& destination,
                        std::uint16_t source_port, std::uint16_t destination_port) noexcept {
     return hash_tuple<4>(key, source.data(), destination.data(), source_port, destination_port);
@@ -110,7 +109,7 @@ std::uint32_t rss_hash(const ToeplitzKey& key, const WireIpv6& source, const Wir
 
 std::uint16_t rss_queue_of_frame(const rte_mbuf& frame, const ToeplitzKey& key,
                                  const RetaTable& table) noexcept {
-    return table.queue(hash_frame(frame, key).value_or(0));
+    return table.queue(rss_hash_of_frame(frame, key).value_or(0));
 }
 
 }  // namespace weir

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -46,11 +47,18 @@ inline constexpr std::size_t kRssPortV4 = 80, kRssPortV6 = 272;
     return bits;
 }
 
+inline constexpr std::uint16_t kRetaSize = 128;
+
+// What RetaTable(queues) says, without one.
+[[nodiscard]] constexpr std::uint16_t rss_queue(std::uint32_t hash, std::uint16_t queues) noexcept {
+    return static_cast<std::uint16_t>(hash % kRetaSize % queues);
+}
+
 // The NIC's redirection table: hash -> queue. Its size is a power of two.
 class RetaTable {
   public:
     // Round-robin over the queues, which is what weir writes into a NIC. Precondition: queues > 0.
-    explicit RetaTable(std::uint16_t queues, std::uint16_t size = 128) : entries_(size) {
+    explicit RetaTable(std::uint16_t queues, std::uint16_t size = kRetaSize) : entries_(size) {
         for (std::uint16_t i = 0; i < size; ++i) entries_[i] = static_cast<std::uint16_t>(i % queues);
     }
     explicit RetaTable(std::vector<std::uint16_t> entries) : entries_(std::move(entries)) {}
@@ -63,6 +71,11 @@ class RetaTable {
   private:
     std::vector<std::uint16_t> entries_;
 };
+
+// The hash that a NIC with this key computes, of a frame that the function below looks through; absent: it is
+// not steered by one.
+[[nodiscard]] std::optional<std::uint32_t> rss_hash_of_frame(const rte_mbuf& frame,
+                                                             const ToeplitzKey& key) noexcept;
 
 // The queue that a NIC with this key and table would choose; looks through up to two VLAN tags, not through
 // tunnels or IPv6 extension headers. Reads the frame's first segment.

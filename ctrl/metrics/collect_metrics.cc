@@ -174,6 +174,8 @@ void add_host(const MetricsInput& input, Families& families) {
     };
     by_name("originated_packets_total", "Packets sent of weir's own accord, by kind.", "kind",
             kOriginatedKindNames, &WorkerCounters::originated);
+    by_name("originated_packets_lost_total", "Packets of weir's own for which there was no buffer or device.",
+            "kind", kOriginatedKindNames, &WorkerCounters::originated_lost);
     by_name("punted_packets_total", "Packets handed to the kernel, by class.", "class", kPuntClassNames,
             &WorkerCounters::punted_by_class);
     by_name("punt_limited_packets_total",
@@ -218,10 +220,6 @@ void add_workers(const MetricsInput& input, Families& families) {
           [](const Worker& w) { return kCount(w.counters->answered); }},
          {"worker_punted_packets_total", "Packets handed to the kernel.",
           [](const Worker& w) { return kCount(w.counters->punted); }},
-         {"worker_lost_resets_total",
-          "RSTs for clients of cut flows that could not be sent: no packet buffer, a full device, a disabled "
-          "port.",
-          [](const Worker& w) { return kCount(w.counters->lost_resets); }},
          {"worker_busy_seconds_total", "Time in poll loops that found a packet.",
           [](const Worker& w) { return kCount(w.counters->busy_tsc) / w.tsc_hz; }},
          {"worker_idle_seconds_total", "Time in poll loops that found none.",

@@ -52,6 +52,20 @@ void add_nat_metrics(const MetricsInput& input, std::vector<prometheus::MetricFa
                                    "Sessions, each with a SNAT port; expired ones not yet swept "
                                    "included."),
               [](const WorkerCounters& worker) { return worker.sessions.value(); });
+    auto rss = FamilyBuilder::counter("nat_rss_checked_frames_total",
+                                      "Of a queue's first frames with a hash of the NIC's: as_computed, and "
+                                      "those for which replies will travel by ring.");
+    for (std::size_t port = 0; port < input.ports.size(); ++port) {
+        const auto sum = [&](const auto& counters) {
+            std::uint64_t total = 0;
+            for (const WorkerCounters* worker : input.workers) total += (worker->*counters)[port].value();
+            return static_cast<double>(total);
+        };
+        const std::string& name = input.ports[port].name;
+        rss.add({{"port", name}, {"result", "as_computed"}}, sum(&WorkerCounters::rss_as_computed));
+        rss.add({{"port", name}, {"result", "otherwise"}}, sum(&WorkerCounters::rss_otherwise));
+    }
+    rss.finish(families);
     by_worker(FamilyBuilder::gauge("nat_session_capacity", "Sessions that the worker has room for."),
               [&](const WorkerCounters&) { return input.session_capacity; });
 }

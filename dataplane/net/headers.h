@@ -117,6 +117,9 @@ struct IcmpHeader {
     Be32 rest;
 
     static constexpr std::uint8_t kV4EchoReply = 0, kV4EchoRequest = 8;
+    static constexpr std::uint8_t kV4Unreachable = 3,
+                                  kV4FragmentationNeeded = 4;  // type and code, RFC 1191 4
+    static constexpr std::uint8_t kV6TooBig = 2;               // RFC 4443 3.2
     static constexpr std::uint8_t kV6EchoRequest = 128, kV6EchoReply = 129;
     static constexpr std::uint8_t kNeighborSolicitation = 135, kNeighborAdvertisement = 136;
 };

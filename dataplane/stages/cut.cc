@@ -129,17 +129,17 @@ void turn_into_reset(Burst& burst, std::uint32_t i) noexcept {
 
 }  // namespace
 
-void reset_client(const Burst& burst, std::uint32_t i, const ForwardingSnapshot& world, ResetBuffer& resets,
-                  WorkerCounters& counters) noexcept {
+void reset_client(const Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
+                  OriginatedBuffer& resets, WorkerCounters& counters) noexcept {
     const std::uint32_t l4_offset = burst.l4_offset[i], l4_length = burst.ip_length[i] - l4_offset;
     const PortRecord& port = world.ports[index(burst.port)];
     rte_mbuf* reset = burst.family[i] == Family::v4
                           ? make_reset_to_client<V4>(burst.packet[i], l4_offset, l4_length, port)
                           : make_reset_to_client<V6>(burst.packet[i], l4_offset, l4_length, port);
     if (reset != nullptr)
-        resets.push(reset, burst.port);
+        resets.push(reset, burst.port, kOriginatedRst);
     else
-        counters.lost_resets.add(1);
+        counters.originated_lost[kOriginatedRst].add(1);
 }
 
 bool cut_flow(Burst& burst, std::uint32_t i, const SelectionContext& context, FlowRef entry) noexcept {

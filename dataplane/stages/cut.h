@@ -20,56 +20,22 @@
 // backend that it goes to answers it with a RST of its own.
 #pragma once
 
-#include <rte_mbuf.h>
-
-#include <array>
 #include <cstdint>
-#include <span>
 
 #include "dataplane/burst.h"
 #include "dataplane/ids.h"
+#include "dataplane/stages/originated.h"
 #include "dataplane/state/flow_table.h"
 #include "dataplane/state/worker_counters.h"
 #include "dataplane/tables/forwarding_snapshot.h"
-#include "dataplane/vlan_frame.h"
 
 namespace weir {
 
 struct SelectionContext;
 
-// The RSTs for clients that a burst draws, which all leave by the port that it came by. Emptied after each
-// burst. What the device refuses was never received, so it is no drop: it has a counter of its own.
-class ResetBuffer {
-  public:
-    [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
-    // At most one for each packet of a burst.
-    void push(rte_mbuf* reset, PortId port) noexcept {
-        port_ = port;
-        packets_[count_++] = reset;
-    }
-    // `wire_of` as Pipeline::flush() takes it.
-    template <class WireOf>
-    [[gnu::cold]] void flush(const ForwardingSnapshot& world, WireOf&& wire_of,
-                             WorkerCounters& counters) noexcept {
-        const std::span<rte_mbuf*> all(packets_.data(), count_);
-        const PortRecord& port = world.ports[index(port_)];
-        if (port.vlan.any()) put_tags(all, port.vlan);
-        const std::uint32_t sent = port.enabled ? wire_of(port_).send(all) : 0;
-        counters.originated[kOriginatedRst].add(sent);
-        counters.lost_resets.add(count_ - sent);
-        rte_pktmbuf_free_bulk(packets_.data() + sent, count_ - sent);
-        count_ = 0;
-    }
-
-  private:
-    std::uint32_t count_ = 0;
-    PortId port_{};
-    std::array<rte_mbuf*, kBurstSize> packets_;
-};
-
 // The RST that answers a client's TCP segment, from the VIP. The segment stays as it is.
-void reset_client(const Burst& burst, std::uint32_t i, const ForwardingSnapshot& world, ResetBuffer& resets,
-                  WorkerCounters& counters) noexcept;
+void reset_client(const Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
+                  OriginatedBuffer& resets, WorkerCounters& counters) noexcept;
 
 // A packet whose flow has the entry, which is not honoured. False, and nothing is done, unless the packet
 // ends the flow; else both are dealt with.

@@ -2,93 +2,16 @@
 
 #include <cstring>
 
-#include "dataplane/net/family.h"
 #include "dataplane/packet.h"
 #include "dataplane/stages/client_identity.h"
+#include "dataplane/stages/nat_tuples.h"
 #include "dataplane/stages/rewrite_nat.h"
 #include "dataplane/stages/select_backend.h"
-#include "drivers/rss.h"
+#include "dataplane/stages/too_big.h"
 
 namespace weir {
 
-namespace {
-
-template <class F>
-const auto& ip_of(const rte_mbuf* packet) noexcept {
-    return l3_bytes(packet).at<typename F::Header>(0);
-}
-const UdpHeader& ports_of(const Burst& burst, std::uint32_t i) noexcept {
-    return l3_bytes(burst.packet[i]).at<UdpHeader>(burst.l4_offset[i]);
-}
-
-template <class F>
-ClientTuple client_tuple(const Burst& burst, std::uint32_t i) noexcept {
-    return {session_address(ip_of<F>(burst.packet[i]).source),
-            ports_of(burst, i).source,
-            ports_of(burst, i).destination,
-            burst.service[i],
-            burst.protocol(i),
-            F::kFamily};
-}
-ClientTuple client_tuple(const Burst& burst, std::uint32_t i) noexcept {
-    return burst.family[i] == Family::v4 ? client_tuple<V4>(burst, i) : client_tuple<V6>(burst, i);
-}
-
-// Of the reply by which the packet, which comes from there, may find its session.
-template <class F>
-ReplyTuple reply_tuple(const Burst& burst, std::uint32_t i, const PortRecord& port) noexcept {
-    const auto& ip = ip_of<F>(burst.packet[i]);
-    const IpAddress destination{ip.destination};
-    SnatId snat = kNoSnat;
-    for (const SnatAddress& own : port.snat)
-        if (own.address == destination) snat = own.id;
-    return {session_address(ip.source),
-            snat == kNoSnat ? session_address(ip.destination) : SessionAddress{},
-            ports_of(burst, i).source,
-            ports_of(burst, i).destination,
-            snat,
-            burst.protocol(i),
-            F::kFamily};
-}
-
-template <class Address>
-Address address_in(const SessionAddress& bytes) noexcept {
-    Address address;
-    std::memcpy(&address, bytes.data(), sizeof(address));
-    return address;
-}
-
-template <class F>
-typename F::Address address_of(const IpAddress& address) noexcept {
-    if constexpr (F::kFamily == Family::v4)
-        return address.v4();
-    else
-        return address.v6();
-}
-
-// Toeplitz of a reply's tuple.
-template <class F>
-std::uint32_t reply_hash(const typename F::Address& backend, const typename F::Address& destination,
-                         Be16 backend_port, std::uint16_t port) noexcept {
-    using Wire = std::array<std::uint8_t, sizeof(typename F::Address)>;
-    return rss_hash(kRssKey, std::bit_cast<Wire>(backend), std::bit_cast<Wire>(destination),
-                    backend_port.value(), port);
-}
-
-template <class F>
-const SnatPorts& snat_ports(const PortRecord& port) noexcept {
-    return F::kFamily == Family::v4 ? *port.snat_ports_v4 : *port.snat_ports_v6;
-}
-
-MacAddress source_mac(const rte_mbuf* packet) noexcept {
-    return rte_pktmbuf_mtod(packet, const EthernetHeader*)->source;
-}
-
-Be16 port_of(const NatTarget& target, Be16 dialled) noexcept {
-    return target.port.raw() != 0 ? target.port : dialled;
-}
-
-}  // namespace
+using namespace detail;
 
 NatPart::NatPart(const NatSpec& spec, WorkerCounters& counters) noexcept
     : sessions_(spec.memory, spec.key),
@@ -195,7 +118,7 @@ Session* NatPart::begin(Burst& burst, std::uint32_t i, const NatContext& context
     const PortRecord& egress = context.world.ports[index(record.egress)];
     if (!take_tuple(session, egress, context.now)) {
         if (egress.resets_when_exhausted && !is_datagram)
-            reset_client(burst, i, context.world, context.resets, counters_);
+            reset_client(burst, i, context.world, context.originated, counters_);
         burst.drop(i, DropReason::no_snat_port);
         return nullptr;
     }
@@ -287,14 +210,14 @@ void NatPart::select_bound(Burst& burst, const NatContext& context) noexcept {
         const ServiceRecord& service = context.world.service_records[index(burst.service[i])];
         const BackendId own =
             burst.event[i] != FlowEvent::syn ? backend_of(burst, i, context.now) : kNoBackend;
-        const BackendRecord* record = detail::honoured(context.world, service, own);
-        if (record == nullptr) record = detail::honoured(context.world, service, burst.pin[i]);
+        const BackendRecord* record = honoured(context.world, service, own);
+        if (record == nullptr) record = honoured(context.world, service, burst.pin[i]);
         if (record == nullptr || record->path != RewritePath::nat) {
             burst.drop(i, DropReason::no_backend);
             continue;
         }
-        if (!detail::is_sendable(burst.packet[i], burst.ip_length[i], context.world, *record)) {
-            burst.drop(i, detail::obstacle(burst, i, *record));
+        if (!is_sendable(burst.packet[i], burst.ip_length[i], context.world, *record)) {
+            burst.drop(i, obstacle(burst, i, *record));
             continue;
         }
         burst.backend[i] = record;
@@ -330,6 +253,22 @@ void NatPart::return_to_client(Burst& burst, std::uint32_t i, const ForwardingSn
     rewrite_nat(burst, i, translate_for(F{}));
 }
 
+// False: the reply is too long for its client's port, and may not be fragmented.
+template <class F>
+bool NatPart::fits(const Burst& burst, std::uint32_t i, const NatContext& context,
+                   const Session& session) noexcept {
+    const std::uint32_t mtu = context.world.ports[index(session.ingress)].mtu;
+    const bool grows = session.has(Session::kNat64);
+    const std::uint32_t growth =
+        grows ? sizeof(Ipv6Header) - std::min<std::uint32_t>(burst.l4_offset[i], 40) : 0;
+    if (burst.ip_length[i] + growth <= mtu) return true;
+    if constexpr (F::kFamily == Family::v4)
+        if (grows && may_be_fragmented(ip_of<F>(burst.packet[i]))) return true;
+    if (too_big_errors_.take(context.now))
+        tell_too_big(burst, i, mtu - growth, context.world, context.originated, counters_);
+    return false;
+}
+
 template <class F>
 void NatPart::send_back(Burst& burst, std::uint32_t i, const NatContext& context) noexcept {
     const ForwardingSnapshot& world = context.world;
@@ -339,23 +278,26 @@ void NatPart::send_back(Burst& burst, std::uint32_t i, const NatContext& context
     if (session == nullptr) return turn_away<F>(burst, i, port, tuple.snat);
     if (world.service_records[index(session->service)].table == nullptr)  // removed: its VIP is nobody's
         return burst.drop(i, DropReason::unsolicited);
-    const PortRecord& exit = world.ports[index(session->ingress)];
-    const bool grows = session->has(Session::kNat64);
-    const std::size_t length =
-        grows ? burst.ip_length[i] - burst.l4_offset[i] + sizeof(Ipv6Header) : burst.ip_length[i];
-    if (length > exit.mtu) return burst.drop(i, DropReason::reply_too_big);
     burst.service[i] = session->service;
-    if (grows && burst.packet[i]->data_off + burst.l4_offset[i] < sizeof(Ipv6Header))
+    if (!fits<F>(burst, i, context, *session)) return burst.drop(i, DropReason::reply_too_big);
+    if (session->has(Session::kNat64) && burst.packet[i]->data_off + burst.l4_offset[i] < sizeof(Ipv6Header))
         return burst.drop(i, DropReason::no_headroom);
     note_reply(*session, burst.event[i], context.now, world.session_timeouts);
     if (session->identity != ClientIdentity::none) {
         const DropReason why = hear_backend(*session, burst.packet[i], burst.l4_offset[i]);
         if (why != kNotDropped) return burst.drop(i, why);
     }
+    std::uint32_t identification = 0;
+    if constexpr (F::kFamily == Family::v4)
+        identification = ip_of<F>(burst.packet[i]).identification.value();  // RFC 7915 4.1
     return_to_client<F>(burst, i, world, *session);
+    const PortRecord& exit = world.ports[index(session->ingress)];
     auto& ethernet = header_at<EthernetHeader>(frame_start(burst.packet[i]));
     ethernet.destination = session->client_mac;
     ethernet.source = exit.mac;
+    if (burst.ip_length[i] > exit.mtu &&
+        !fragment_ipv6(burst, i, exit.mtu, identification, session->ingress, context.originated)) [[unlikely]]
+        return burst.drop(i, DropReason::reply_too_big);
     burst.backend[i] = &world.exits[index(session->ingress)];
     burst.egress_ports |= 1u << index(session->ingress);
     counters_.replies.add(1);

@@ -27,7 +27,8 @@
 #include <span>
 
 #include "dataplane/burst.h"
-#include "dataplane/stages/cut.h"
+#include "dataplane/stages/originated.h"
+#include "dataplane/state/punt_limits.h"
 #include "dataplane/state/session_table.h"
 #include "dataplane/state/worker_counters.h"
 #include "dataplane/tables/forwarding_snapshot.h"
@@ -44,7 +45,7 @@ struct NatSpec {
 
 struct NatContext {
     const ForwardingSnapshot& world;
-    ResetBuffer& resets;
+    OriginatedBuffer& originated;
     Tick now;
 };
 
@@ -99,6 +100,9 @@ class NatPart {
     void return_to_client(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
                           const Session& session) noexcept;
     template <class F>
+    [[nodiscard]] bool fits(const Burst& burst, std::uint32_t i, const NatContext& context,
+                            const Session& session) noexcept;
+    template <class F>
     [[nodiscard]] bool is_anothers(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world) noexcept;
     template <class F>
     void turn_away(Burst& burst, std::uint32_t i, const PortRecord& port, SnatId snat) noexcept;
@@ -109,6 +113,7 @@ class NatPart {
     std::uint32_t worker_, workers_;
     WorkerRings* rings_;
     WorkerCounters& counters_;
+    TokenBucket too_big_errors_{1'000, 100};
     std::uint16_t identification_ = 0;  // of the last IPv4 packet that was made of an IPv6 one
     std::array<Exhausted, kExhausted> exhausted_{};
 };

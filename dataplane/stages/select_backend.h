@@ -38,7 +38,7 @@ struct SelectionContext {
     const ForwardingSnapshot& world;
     FlowTable& flows;
     WorkerCounters& counters;
-    ResetBuffer& resets;
+    OriginatedBuffer& resets;
     Tick now;
     StickyPart& sticky;
     NatPart& nat;

@@ -75,11 +75,14 @@ class CounterArray {
 
 // What weir sends of its own accord: what the host thread brings, in the order of OutgoingKind
 // (drivers/host_rings.h), whose first value is the kernel's; then the workers' own.
-inline constexpr std::array kOriginatedKindNames = {std::string_view{"garp"},
-                                                    std::string_view{"neighbor_advertisement"},
-                                                    std::string_view{"rst"}, std::string_view{"probe"}};
+inline constexpr std::array kOriginatedKindNames = {
+    std::string_view{"garp"},       std::string_view{"neighbor_advertisement"},
+    std::string_view{"rst"},        std::string_view{"probe"},
+    std::string_view{"icmp_error"}, std::string_view{"fragment"}};
 inline constexpr std::size_t kOriginatedKinds = kOriginatedKindNames.size();
 inline constexpr std::size_t kOriginatedRst = 2, kOriginatedProbe = 3;  // probe: through a VIP
+inline constexpr std::size_t kOriginatedIcmpError = 4,
+                             kOriginatedFragment = 5;  // fragment: all but the first
 
 struct alignas(64) WorkerCounters {
     Counter received, forwarded, answered, punted;
@@ -99,13 +102,13 @@ struct alignas(64) WorkerCounters {
     Counter sticky_handed_over;  // packets to the worker that decides for their client
     Counter sessions;            // translated flows, live or not yet swept; each has one SNAT port
     Counter session_inserts;
-    Counter session_evictions;    // sessions that nobody had answered and that made room
-    Counter replies;              // of backends, translated back
+    Counter session_evictions;  // sessions that nobody had answered and that made room
+    Counter replies;            // of backends, translated back
     Counter replies_handed_over, requests_handed_over;  // to the worker that has their session
-    Counter identities_sent;      // packets of clients that carry a PROXY header or a toa option
-    Counter toa_left_out;         // packets that were to carry a toa option, and had no room for it
-    Counter toa_removed;          // packets of clients that had brought a toa option
-    Counter packets_in_flight;    // in this worker's ring, as it last saw it
+    Counter identities_sent;    // packets of clients that carry a PROXY header or a toa option
+    Counter toa_left_out;       // packets that were to carry a toa option, and had no room for it
+    Counter toa_removed;        // packets of clients that had brought a toa option
+    Counter packets_in_flight;  // in this worker's ring, as it last saw it
 
     Counter loops;                // heartbeat
     Counter busy_tsc, idle_tsc;   // TSC cycles of loops with and without a packet
@@ -115,8 +118,10 @@ struct alignas(64) WorkerCounters {
     std::array<Counter, kPuntClasses> punted_by_class, punt_limited;
     // From the kernel, by port. Refused: the device was full, or a probe's backend has no next hop.
     std::array<Counter, kMaxPorts> host_tx, host_tx_refused;
-    std::array<Counter, kOriginatedKinds> originated;
-    Counter lost_resets;  // RSTs for clients: no mbuf, or the device was full or its port disabled
+    // By port: of the first frames, those that the NIC has hashed and brought as weir computes, and others.
+    std::array<Counter, kMaxPorts> rss_as_computed, rss_otherwise;
+    // Lost, of the workers' own: no mbuf, or the device was full or its port disabled.
+    std::array<Counter, kOriginatedKinds> originated, originated_lost;
 
     CounterArray<ServiceCounters, kMaxServices> services;
     CounterArray<BackendCounters, kMaxBackends> backends;

@@ -154,9 +154,9 @@ TEST_F(MetricsTest, WhatGoesToTheKernelAndComesFromIt) {
     EXPECT_EQ(value("weir_originated_packets_total{kind=\"garp\"}"), "8");
     EXPECT_EQ(value("weir_originated_packets_total{kind=\"neighbor_advertisement\"}"), "0");
     workers[1].originated[kOriginatedRst].add(2);
-    workers[1].lost_resets.add(3);
+    workers[1].originated_lost[kOriginatedRst].add(3);
     EXPECT_EQ(value("weir_originated_packets_total{kind=\"rst\"}"), "2");
-    EXPECT_EQ(value("weir_worker_lost_resets_total{worker=\"1\"}"), "3");
+    EXPECT_EQ(value("weir_originated_packets_lost_total{kind=\"rst\"}"), "3");
 }
 
 TEST_F(MetricsTest, BackendStates) {

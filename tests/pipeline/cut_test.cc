@@ -318,7 +318,7 @@ TEST_F(CutTest, a_rst_that_cannot_be_sent_is_counted_and_changes_no_verdict) {
         EXPECT_EQ(sent.size(), want == 2 ? 0u : 1u);
         EXPECT_EQ(dropped(counters, DropReason::port_down), want == 2 ? 1u : 0u);
         EXPECT_EQ(counters.originated[kOriginatedRst].value(), 0u);
-        EXPECT_EQ(counters.lost_resets.value(), 1u);
+        EXPECT_EQ(counters.originated_lost[kOriginatedRst].value(), 1u);
         EXPECT_EQ(entries(cut), 0u);
         cut.expect_consistent();
     }

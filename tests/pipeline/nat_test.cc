@@ -296,6 +296,49 @@ TEST_F(NatTest, who_gets_no_port_is_reset_where_asked) {
     EXPECT_EQ(world_->worker().counters().originated[kOriginatedRst].value(), 1u);
 }
 
+// Two ports, of which the client's carries less. RFC 1191, RFC 4443 3.2.
+TEST_F(NatTest, a_backend_is_told_what_the_clients_port_carries) {
+    std::vector<PortFacts> facts = edge_facts();
+    facts[0].mtu = 1'400;
+    world_ = std::make_unique<SmallWorld>(nat_config(), facts, 1, 16'384, true, 0, 4'096);
+    const std::size_t too_long = facts[0].mtu + 1u;
+    std::uint32_t number = 0, told = 0;
+    for (const bool v6 : {false, true})
+        for (const bool df : {false, true}) {
+            const Tuple client = flow(++number, v6);
+            const Tuple answer = turned(tuple_of(*send(0, tcp_frame(client, kSyn), Tick{100})));
+            Bytes big = tcp_frame(answer, kAck, too_long);
+            if (!v6 && df) {
+                put_word(big, 20, 0x4000);
+                put_word(big, 24, 0);
+                put_word(big, 24, internet_checksum(std::span(big).subspan(14, 20)));
+            }
+            const auto error = send(0, big, Tick{101});
+            ASSERT_EQ(error.has_value(), v6 || df) << "IPv4 without DF: its sender wants no answer";
+            if (!error) continue;
+            ++told;
+            Bytes message{std::uint8_t(v6 ? 2 : 3), std::uint8_t(v6 ? 0 : 4), 0, 0, 0, 0};
+            append_word(message, 1'400);
+            append(message, std::span(big).subspan(14, v6 ? 1'280 - 48 : 576 - 28));
+            Bytes expected =
+                ip_frame({.to = {{2, 0, 0, 0, 0, 0xfe}}, .from = {{2, 0, 0, 0, 0, 1}}, .ttl = 64},
+                         ip(v6 ? "fd00:1::2" : "10.1.0.2"), answer.source, v6 ? 58 : 1, message, 2);
+            if (!v6) {
+                put_word(expected, 18, 0);
+                put_word(expected, 20, 0x4000);
+                put_word(expected, 24, 0);
+                put_word(expected, 24, internet_checksum(std::span(expected).subspan(14, 20)));
+            }
+            EXPECT_EQ(*error, expected);
+        }
+    EXPECT_EQ(drops(DropReason::reply_too_big), number);
+    const Tuple client = flow(++number, true);
+    const Tuple answer = turned(tuple_of(*send(0, tcp_frame(client, kSyn), Tick{200})));
+    for (int n = 0; n < 1'000; ++n) (void)send(0, tcp_frame(answer, kAck, too_long), Tick{200});
+    EXPECT_LE(world_->worker().counters().originated[kOriginatedIcmpError].value(), told + 100) << "limited";
+    EXPECT_EQ(drops(DropReason::reply_too_big), number - 1 + 1'000u);
+}
+
 TEST_F(NatTest, a_session_outlives_its_entry_and_keeps_its_backend) {
     Config config = nat_config();
     start(config);

@@ -136,10 +136,10 @@ void run_two_workers(const std::vector<unsigned>& cpus, const std::string& only)
 }
 
 // The same thing twice: what comes out besides 1 is the machine's.
-void run_against_itself(const Mbufs& mbufs, std::uint32_t flows) {
-    Row row;
-    row.flows = flows;
-    row.name = "A/A ipip 4in4 " + std::to_string(flows);
+void run_against_itself(const Mbufs& mbufs, Row row, const std::string& only) {
+    row.name = "A/A " + (row.mode == ForwardingMode::ipip ? "ipip 4in4 " + std::to_string(row.flows)
+                                                          : name_of_row(row));
+    if (row.name.find(only) == std::string::npos) return;
     WeirLane lane(row, mbufs);
     const auto cycles = measure({&lane, &lane}, mbufs, 2 * kRounds + 1);
     Json object = describe(row);
@@ -201,10 +201,9 @@ int bench(bool quick, const std::string& only, std::size_t rounds) {
         std::fprintf(stderr, "bench: no memory for %zu mbufs\n", kBatch);
         return 2;
     }
-    if (only.empty()) {
-        run_against_itself(mbufs, 1'000);
-        run_against_itself(mbufs, 1'000'000);
-    }
+    run_against_itself(mbufs, {.flows = 1'000}, only);
+    run_against_itself(mbufs, {.flows = 1'000'000}, only);
+    run_against_itself(mbufs, {.mode = ForwardingMode::nat, .flows = 64'000, .backends = kNatBackends}, only);
     for (const Measurement& wanted : measurements(quick))
         if (wanted.subject.name.find(only) != std::string::npos) run(wanted, mbufs, rounds);
     run_hand_over(mbufs, only, rounds, quick);

@@ -179,6 +179,8 @@ def test_mode_nat_has_a_table_of_its_own() -> None:
     once, filled = document.fill(page(), [*whole_run(), *nat])
     assert filled == ["table", "rows", "nat", "claims"]
     assert once.count("| nat v4 1k | 33.0 | 3.000 |  | 1.750 x ipip 4in4 1k |") == 1
+    part, filled = document.fill(page(), [{**one, "commit": "abc", "machine": "sand"} for one in nat])
+    assert filled == ["nat"] and "Measured at commit abc." in part and "old claims" in part and "sand" not in part
     assert "| nat v4 1k replies, 1 of 2 by ring | 60.0 |  | 50.0% | 1.200 x nat v4 1k replies, two workers |" in once
 
 

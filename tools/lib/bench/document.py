@@ -40,8 +40,13 @@ def measured(rows: list[Row]) -> list[Row]:
     return [row for row in rows if number(row, "ns_median") is not None]
 
 
+def is_whole(rows: list[Row]) -> bool:
+    """Rows of a part (--only) fill no block that is of all of them; what compares ipip with itself is in none."""
+    return any(row.get("aa") and row.get("mode") != "nat" for row in rows)
+
+
 def machine_block(rows: list[Row]) -> str | None:
-    known = [row for row in rows if row.get("machine")]
+    known = [row for row in rows if row.get("machine")] if is_whole(rows) else []
     machines = dict.fromkeys(str(row["machine"]) for row in known)
     commits = dict.fromkeys(str(row["commit"]) for row in known if row.get("commit"))
     if not known:
@@ -71,10 +76,15 @@ def flows_block(rows: list[Row]) -> str | None:
 
 def nat_block(rows: list[Row]) -> str | None:
     """Mode nat, with the share of packets that came to another worker than their session's."""
+    found = [row for row in measured(rows) if row.get("mode") == "nat"]
     lines = [[str(row["name"]), shown(number(row, "ns_median")), shown(number(row, "ratio"), 3),
               "" if (share := number(row, "handed_over")) is None else f"{share:.1%}", beside(row)]
-             for row in measured(rows) if row.get("mode") == "nat"]
-    return table(["row", "ns", "/ floor", "by ring", "beside"], lines) if lines else None
+             for row in found]
+    if not lines:
+        return None
+    commits = dict.fromkeys(str(row["commit"]) for row in found if row.get("commit"))
+    void = "\n**Void: mode nat's A/A row was outside 1.00 ± 0.02.**\n" if any(row.get("void") for row in found) else ""
+    return table(["row", "ns", "/ floor", "by ring", "beside"], lines) + f"\nMeasured at commit {', '.join(commits)}.\n{void}"
 
 
 def others_block(rows: list[Row]) -> str | None:
@@ -84,11 +94,11 @@ def others_block(rows: list[Row]) -> str | None:
               shown(number(row, "ratio"), 3), beside(row)] for row in rows
              if (number(row, "ns_median") is not None or number(row, "scaling") is not None)
              and row["name"] not in by_flows and row.get("mode") != "nat"]
-    return table(["row", "ns", "floor ns", "/ floor", "beside"], lines) if lines else None
+    return table(["row", "ns", "floor ns", "/ floor", "beside"], lines) if lines and is_whole(rows) else None
 
 
 def claims_block(rows: list[Row]) -> str | None:
-    if not measured(rows):
+    if not is_whole(rows):
         return None
     lines = [f"| {claim.promise} | {claim.figures or '–'} | {claim.verdict} |" for claim in claims.claims(rows)]
     return "\n".join(["| promise | measured | |", "|---|---|---|", *lines]) + "\n"

@@ -136,10 +136,11 @@ Session* NatPart::begin(Burst& burst, std::uint32_t i, const NatContext& context
 // The session of a client's packet towards the backend that was chosen; null, and the packet is dropped. A
 // session towards another one, which may have no more packets, ends here.
 template <class F>
-Session* NatPart::session_for(Burst& burst, std::uint32_t i, const NatContext& context) noexcept {
+Session* NatPart::session_for(Burst& burst, std::uint32_t i, const NatContext& context,
+                              std::uint64_t hash) noexcept {
     const NatTarget target = NatTarget::of(*burst.backend[i]);
     const ClientTuple client = client_tuple<F>(burst, i);
-    Session* session = sessions_.find(client, sessions_.hash_of(client), context.now);
+    Session* session = sessions_.find(client, hash, context.now);
     if (session != nullptr && session->backend != target.id) {
         forget(*session);
         session = nullptr;
@@ -181,10 +182,10 @@ bool NatPart::is_anothers(Burst& burst, std::uint32_t i, const ForwardingSnapsho
 }
 
 template <class F>
-void NatPart::send(Burst& burst, std::uint32_t i, const NatContext& context) noexcept {
+void NatPart::send(Burst& burst, std::uint32_t i, const NatContext& context, std::uint64_t hash) noexcept {
     const BackendRecord& record = *burst.backend[i];
     if (record.mode == ForwardingMode::dnat && is_anothers<F>(burst, i, context.world)) return;
-    Session* session = session_for<F>(burst, i, context);
+    Session* session = session_for<F>(burst, i, context, hash);
     if (session == nullptr) return;
     const IpAddress& vip = context.world.service_vips[index(session->service)];
     if (burst.event[i] == FlowEvent::syn)
@@ -270,11 +271,12 @@ bool NatPart::fits(const Burst& burst, std::uint32_t i, const NatContext& contex
 }
 
 template <class F>
-void NatPart::send_back(Burst& burst, std::uint32_t i, const NatContext& context) noexcept {
+void NatPart::send_back(Burst& burst, std::uint32_t i, const NatContext& context,
+                        std::uint64_t hash) noexcept {
     const ForwardingSnapshot& world = context.world;
     const PortRecord& port = world.ports[index(burst.port)];
     const ReplyTuple tuple = reply_tuple<F>(burst, i, port);
-    Session* session = sessions_.find(tuple, sessions_.hash_of(tuple), context.now);
+    Session* session = sessions_.find(tuple, hash, context.now);
     if (session == nullptr) return turn_away<F>(burst, i, port, tuple.snat);
     if (world.service_records[index(session->service)].table == nullptr)  // removed: its VIP is nobody's
         return burst.drop(i, DropReason::unsolicited);
@@ -303,13 +305,45 @@ void NatPart::send_back(Burst& burst, std::uint32_t i, const NatContext& context
     counters_.replies.add(1);
 }
 
+// Cells, then records are asked for before the first session is looked at: no packet waits for memory on its
+// own.
+void NatPart::seek(const Burst& burst, const ForwardingSnapshot& world, Hashes& hashes) const noexcept {
+    const PortRecord& port = world.ports[index(burst.port)];
+    const auto& v4 = burst.selected[Burst::list_of(RewritePath::nat, Family::v4)];
+    const auto& v6 = burst.selected[Burst::list_of(RewritePath::nat, Family::v6)];
+    for (const std::uint32_t i : v4)
+        sessions_.prefetch_client(hashes[i] = sessions_.hash_of(client_tuple<V4>(burst, i)));
+    for (const std::uint32_t i : v6)
+        sessions_.prefetch_client(hashes[i] = sessions_.hash_of(client_tuple<V6>(burst, i)));
+    for (const std::uint32_t i : burst.replies) {
+        hashes[i] = sessions_.hash_of(burst.family[i] == Family::v4 ? reply_tuple<V4>(burst, i, port)
+                                                                    : reply_tuple<V6>(burst, i, port));
+        sessions_.prefetch_reply(hashes[i]);
+    }
+    for (const std::uint32_t i : v4) sessions_.prefetch_client_record(hashes[i]);
+    for (const std::uint32_t i : v6) sessions_.prefetch_client_record(hashes[i]);
+    for (const std::uint32_t i : burst.replies) sessions_.prefetch_reply_record(hashes[i]);
+}
+
+void NatPart::refuse(Burst& burst) noexcept {
+    for (const Family family : {Family::v4, Family::v6})
+        for (const std::uint32_t i : burst.selected[Burst::list_of(RewritePath::nat, family)])
+            burst.drop(i, DropReason::session_full);
+    for (const std::uint32_t i : burst.replies) burst.drop(i, DropReason::unsolicited);
+}
+
 void NatPart::translate(Burst& burst, const NatContext& context) noexcept {
+    if (!is_on()) [[unlikely]]  // no sessions were asked for at the start
+        return refuse(burst);
+    Hashes hashes;
+    seek(burst, context.world, hashes);
     for (const std::uint32_t i : burst.selected[Burst::list_of(RewritePath::nat, Family::v4)])
-        send<V4>(burst, i, context);
+        send<V4>(burst, i, context, hashes[i]);
     for (const std::uint32_t i : burst.selected[Burst::list_of(RewritePath::nat, Family::v6)])
-        send<V6>(burst, i, context);
+        send<V6>(burst, i, context, hashes[i]);
     for (const std::uint32_t i : burst.replies)
-        burst.family[i] == Family::v4 ? send_back<V4>(burst, i, context) : send_back<V6>(burst, i, context);
+        burst.family[i] == Family::v4 ? send_back<V4>(burst, i, context, hashes[i])
+                                      : send_back<V6>(burst, i, context, hashes[i]);
 }
 
 void NatPart::sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t records,

@@ -81,12 +81,18 @@ class NatPart {
         Tick when{};
     };
 
+    // Of the packets' tuples, by their place in the burst.
+    using Hashes = std::array<std::uint64_t, kBurstSize>;
+
+    static void refuse(Burst& burst) noexcept;
+    void seek(const Burst& burst, const ForwardingSnapshot& world, Hashes& hashes) const noexcept;
     template <class F>
-    void send(Burst& burst, std::uint32_t i, const NatContext& context) noexcept;
+    void send(Burst& burst, std::uint32_t i, const NatContext& context, std::uint64_t hash) noexcept;
     template <class F>
-    void send_back(Burst& burst, std::uint32_t i, const NatContext& context) noexcept;
+    void send_back(Burst& burst, std::uint32_t i, const NatContext& context, std::uint64_t hash) noexcept;
     template <class F>
-    [[nodiscard]] Session* session_for(Burst& burst, std::uint32_t i, const NatContext& context) noexcept;
+    [[nodiscard]] Session* session_for(Burst& burst, std::uint32_t i, const NatContext& context,
+                                       std::uint64_t hash) noexcept;
     template <class F>
     Session* begin(Burst& burst, std::uint32_t i, const NatContext& context, const NatTarget& target,
                    const ClientTuple& client) noexcept;

@@ -42,6 +42,9 @@ class SessionTable {
 
     void prefetch_client(std::uint64_t hash) const noexcept { prefetch(&by_client_[place_of(hash)]); }
     void prefetch_reply(std::uint64_t hash) const noexcept { prefetch(&by_reply_[place_of(hash)]); }
+    // The record that the cell leads to, once that is there: nearly always the session's.
+    void prefetch_client_record(std::uint64_t hash) const noexcept { prefetch_record(by_client_, hash); }
+    void prefetch_reply_record(std::uint64_t hash) const noexcept { prefetch_record(by_reply_, hash); }
 
     enum class Outcome : std::uint8_t { inserted, evicted, full };
     // A copy of `session` under both its tuples. on_removed(const Session&) is told of one that makes room.
@@ -104,6 +107,10 @@ class SessionTable {
             if (cells[at].tag == tag && same(records_[cells[at].record - 1]))
                 return &records_[cells[at].record - 1];
         return nullptr;
+    }
+    void prefetch_record(const Cell* cells, std::uint64_t hash) const noexcept {
+        const std::uint32_t record = cells[place_of(hash)].record;
+        if (record != 0) prefetch(&records_[record - 1]);
     }
     [[nodiscard]] Session* at_client(const ClientTuple& tuple) const noexcept;
     void add_cell(Cell* cells, std::uint64_t hash, std::uint32_t record) noexcept;

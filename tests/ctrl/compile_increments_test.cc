@@ -81,7 +81,7 @@ class RandomConfig {
     }
     void add_service() {
         constexpr ForwardingMode kModes[] = {ForwardingMode::dsr, ForwardingMode::ipip, ForwardingMode::gue,
-                                              ForwardingMode::nat};
+                                             ForwardingMode::nat};
         const std::size_t number = config_.services.size();
         config_.services.push_back(
             service("s" + std::to_string(number), "203.0.113." + std::to_string(number),

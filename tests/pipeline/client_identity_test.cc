@@ -156,6 +156,8 @@ TEST_F(ProxyTest, data_of_a_syn_stand_behind_it) {
             EXPECT_EQ(to_backend(next),
                       taken ? (Segment{first + n + 33, kServers, kAck, payload(33)})
                             : (Segment{first, kServers, kAck, joined(header(), payload(33))}));
+            EXPECT_EQ(to_backend({first - 1, 0, kSyn, payload(33)}).data, joined(header(), payload(33)))
+                << "again, late";
         }
     });
 }

@@ -33,13 +33,16 @@ SERVICES = {"v2": (80, "tcp", "proxy_v2", PROXIED_PORT), "v1": (81, "tcp", "prox
             "udp": (83, "udp", "proxy_v2", SERVER_PORTS["udp"]), "toa": (84, "tcp", "toa", SERVER_PORTS["toa"])}
 
 
-def identity_config(network: Network) -> str:
+def identity_config(network: Network, checked: str = "") -> str:
+    """`checked`: more keys of the health checks, which ask nginx at the port that takes the PROXY header."""
     pools, services = [], []
     for name, (port, protocol, identity, server_port) in SERVICES.items():
         for family, vip in ((4, VIP4), (6, VIP6)):
             backends = ", ".join(f'{{ name = "{one.name}"; address = "{one.address(family)}"; port = {server_port}; }}'
                                  for one in network.backends)
-            pools.append(f'name = "{name}-{family}"; client_address = "{identity}"; backends = ( {backends} );')
+            check = f'health_check = {{ protocol = "http"; {checked}interval = "300ms"; timeout = "250ms"; }};'
+            pools.append(f'name = "{name}-{family}"; client_address = "{identity}"; backends = ( {backends} ); '
+                         f'{check if server_port == PROXIED_PORT else ""}')
             services.append(f'name = "{name}-{family}"; vip = "{vip}"; protocol = "{protocol}"; port = {port}; '
                             f'forwarding = "nat"; pool = "{name}-{family}";')
     return with_snat(world_text(network, pools, services))
@@ -75,11 +78,12 @@ def client_of(vip: str) -> str:
 
 
 def logged(servers: WebServers) -> Counter[tuple[str, ...]]:
-    """Client, port, VIP, port, status and path of each request. The text form has IPv6 addresses in full, and nginx logs
+    """Client, port, VIP, port, status and path of each request but those of health checks. The text form has IPv6 addresses in full, and nginx logs
     them as they stand."""
     lines = (line.split() for server in servers.by_name.values()
              for line in (server.directory / "proxied.log").read_text().splitlines())
-    return Counter((str(ip_address(client)), port, str(ip_address(vip)), *rest) for client, port, vip, *rest in lines)
+    return Counter((str(ip_address(client)), port, str(ip_address(vip)), *rest) for client, port, vip, *rest in lines
+                   if str(ip_address(vip)) in (VIP4, VIP6))
 
 
 @EACH_VIP
@@ -293,3 +297,14 @@ def test_what_was_told_is_counted_and_every_packet_accounted_for(lab: Lab, weir:
     assert metrics.sum("nat_toa_left_out_total") == 0
     assert SNAT_PORTS.start >= 1024 and metrics.sum("dropped_packets_total", reason="too_big") == 0, metrics.text
     assert wait_until(lambda: weir.metrics().unaccounted() == 0, 3), weir.metrics().text
+
+
+def test_health_checks_of_the_clients_port_bring_a_header_and_others_none(lab: Lab, weir: Weir) -> None:
+    def states(*names: str) -> set[tuple[str, str]]:
+        return {(row["state"], row["reason"]) for name in names for family in (4, 6)
+                for row in weir.backends(f"{name}-{family}").values()}
+    assert wait_until(lambda: states("v1", "v2") == {("healthy", "")}, 5), states("v1", "v2")
+    assert weir.reload(identity_config(lab.network, f"port = {PROXIED_PORT}; "))
+    assert wait_until(lambda: states("v1", "v2") == {("unhealthy", "Target.FailedHealthChecks")}, 5), states("v1", "v2")
+    assert weir.reload(identity_config(lab.network))
+    assert wait_until(lambda: states("v1", "v2") == {("healthy", "")}, 5), states("v1", "v2")

@@ -246,6 +246,44 @@ TEST_F(ProxyTest, resets_hit_where_the_other_has_got_to) {
     });
 }
 
+// The world with every record of every backend cut (stages/cut.h).
+ForwardingSnapshot all_cut(const ForwardingSnapshot& world) {
+    ForwardingSnapshot after = world;
+    for (BackendView& view : after.backends) {
+        auto chunks = view.chunks();
+        for (auto& chunk : chunks) {
+            auto changed = std::make_shared<BackendChunk>(*chunk);
+            for (BackendRecord& record : *changed) {
+                if (record.state != TrafficState::serving) continue;
+                record.cut_pool = std::exchange(record.pool, kNoPool);
+                record.state = TrafficState::cut;
+            }
+            chunk = std::move(changed);
+        }
+        view = BackendView(std::move(chunks));
+    }
+    return after;
+}
+
+TEST_F(ProxyTest, the_resets_of_a_cut_flow_hit_too) {
+    each([&](std::uint32_t first, std::uint32_t n) {
+        establish(first);
+        const ForwardingSnapshot cut = all_cut(world_->worker().world());
+        world_->worker().use(cut);
+        rte_mbuf* packet = frames_.frame(segment_frame(client_, {first + 10, kServers, kAck, payload(30)}));
+        world_->worker().run({&packet, 1}, now_);
+        world_->latch_all();
+        std::vector<Segment> sent;
+        for (const Bytes& frame : world_->worker().take()) {
+            const bool to_client = tuple_in(frame).destination == client_.source;
+            sent.push_back(*judge(frame, to_client ? turned(client_) : *server_));
+            EXPECT_EQ(sent.back().sequence, to_client ? kServers : first + 10 + n);
+            EXPECT_EQ(sent.back().flags & kRst, kRst);
+        }
+        EXPECT_EQ(sent.size(), 2u);
+    });
+}
+
 // A backend that still has the client's last connection says so, with numbers of that one (RFC 5961 4).
 TEST_F(ProxyTest, a_challenge_from_an_older_connection_is_no_arrival) {
     each([&](std::uint32_t first, std::uint32_t) {

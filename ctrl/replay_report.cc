@@ -144,6 +144,9 @@ Json workers_of(Workers workers) {
                         {"sessions", w.sessions.value()},
                         {"replies", w.replies.value()},
                         {"replies_handed_over", w.replies_handed_over.value()},
+                        {"identities_sent", w.identities_sent.value()},
+                        {"toa_left_out", w.toa_left_out.value()},
+                        {"toa_removed", w.toa_removed.value()},
                         {"packets_in_flight", w.packets_in_flight.value()}});
     }
     return list;

@@ -80,6 +80,7 @@ void CurlProbe::set_common_options() {
         connect_to_ = curl_slist_append(nullptr, fmt::format("::{}:{}", literal, spec_.port).c_str());
         set(CURLOPT_CONNECT_TO, connect_to_);
     }
+    if (spec_.proxy_header) set(CURLOPT_HAPROXYPROTOCOL, 1L);
     set(CURLOPT_NOSIGNAL, 1L);
     set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(spec_.timeout.count()) + 1'000);  // ours comes first
     set(CURLOPT_FRESH_CONNECT, 1L);

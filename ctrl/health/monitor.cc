@@ -234,6 +234,7 @@ void HealthMonitor::probe(Pool& pool, Member& member) {
         return;
     }
     ProbeSpec spec = make_probe_spec(*check, member.address, member.port.value_or(pool.use->port));
+    spec.proxy_header = wants_proxy_header(*check, pool.config.client_address);
     if (check->via == ProbePath::vip) spec.via = ProbeVia{pool.use->vip, {member.id, pool.use->mode}};
     if (member.probe && member.spec == spec && member.interval == check->interval) return;
     if (member.spec && member.spec != spec) {

@@ -66,6 +66,13 @@ ProbeSpec make_probe_spec(const HealthCheckConfig& check, const IpAddress& addre
     return spec;
 }
 
+bool wants_proxy_header(const HealthCheckConfig& check, ClientIdentity identity) {
+    using enum ProbeProtocol;
+    const bool over_curl = check.protocol == http || check.protocol == https || check.protocol == grpc;
+    const bool has_header = identity == ClientIdentity::proxy_v1 || identity == ClientIdentity::proxy_v2;
+    return over_curl && has_header && !check.port;
+}
+
 std::string to_text(const ProbeSpec& spec) {
     const std::string address = to_text(spec.destination());
     if (spec.protocol == ProbeProtocol::icmp) return fmt::format("icmp {}", address);
@@ -83,6 +90,7 @@ std::uint64_t hash_of(const ProbeSpec& spec) {
           &spec.grpc_service, &spec.ca_file, &spec.interface})
         hash.add(*text);
     hash.add(std::uint64_t{spec.verify});
+    hash.add(std::uint64_t{spec.proxy_header});
     hash.add(static_cast<std::uint64_t>(spec.timeout.count()));
     if (spec.via) {
         hash.add(spec.via->vip);

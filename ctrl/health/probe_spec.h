@@ -28,6 +28,7 @@ struct ProbeSpec {
     std::string send, expect;
     std::string grpc_service;
     bool verify = false;
+    bool proxy_header = false;  // http, https, grpc: a PROXY line of weir's own address goes first
     std::string ca_file;
     Duration timeout{2'000};
     std::optional<ProbeVia> via;  // absent: to the backend's own address
@@ -45,6 +46,10 @@ struct ProbeSpec {
 // that checks that do the same compare equal.
 [[nodiscard]] ProbeSpec make_probe_spec(const HealthCheckConfig& check, const IpAddress& address,
                                         std::uint16_t port);
+
+// Whether the server that is asked expects a PROXY header: where clients' bytes come to that port with one.
+// It is the text form, which libcurl knows: servers tell it from the binary one by themselves.
+[[nodiscard]] bool wants_proxy_header(const HealthCheckConfig& check, ClientIdentity identity);
 
 // "tcp 10.1.1.11:80", "https [fd00::11]:443": for messages.
 [[nodiscard]] std::string to_text(const ProbeSpec& spec);

@@ -158,14 +158,13 @@ DropReason tell_stream(Session& session, const OutgoingPacket& packet, const IpA
     const std::uint32_t sequence = tcp.sequence.value();
     const auto shift = [&] { replace(tcp, tcp.sequence, sequence + session.identity_length); };
     const bool is_syn = (tcp.flags & TcpHeader::kSyn) != 0, is_reset = (tcp.flags & TcpHeader::kRst) != 0;
-    if (session.identity_arrived) {
-        if (!is_syn) shift();
-        return kNotDropped;
-    }
     const std::int32_t ahead = distance(session, sequence);
     if (is_syn) {
-        // RFC 7413: its data stand at first_sequence. Without any it stays as it is.
+        // RFC 7413: its data stand at first_sequence, however late it comes. Without any it stays as it is.
         if (is_reset || out.l4_length() == tcp_header_length(tcp)) return kNotDropped;
+    } else if (session.identity_arrived) {
+        shift();
+        return kNotDropped;
     } else if (is_reset) {
         // A RST counts only exactly where the backend has got to (RFC 5961 3.2): probably behind the header.
         if (session.identity_sent && ahead >= 0) shift();

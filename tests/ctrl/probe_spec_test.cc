@@ -117,5 +117,25 @@ TEST(GrpcHealth, Names) {
     EXPECT_EQ(grpc_code_name(99), "99");
 }
 
+TEST(ProbeSpec, BringsAProxyHeaderToThePortOfTheClients) {
+    using enum ProbeProtocol;
+    HealthCheckConfig check;
+    for (const ProbeProtocol protocol : {tcp, http, https, udp, grpc, icmp}) {
+        check.protocol = protocol;
+        check.port.reset();
+        const bool can = protocol == http || protocol == https || protocol == grpc;
+        EXPECT_EQ(wants_proxy_header(check, ClientIdentity::proxy_v1), can);
+        EXPECT_EQ(wants_proxy_header(check, ClientIdentity::proxy_v2), can);
+        EXPECT_FALSE(wants_proxy_header(check, ClientIdentity::none));
+        EXPECT_FALSE(wants_proxy_header(check, ClientIdentity::toa));
+        check.port = 80;
+        EXPECT_FALSE(wants_proxy_header(check, ClientIdentity::proxy_v2)) << "a port of its own";
+    }
+    ProbeSpec with = make_probe_spec(check, ip("10.1.1.11"), 80), without = with;
+    with.proxy_header = true;
+    EXPECT_NE(with, without);
+    EXPECT_NE(hash_of(with), hash_of(without));
+}
+
 }  // namespace
 }  // namespace weir

@@ -127,6 +127,12 @@ TEST_F(ProxyTest, sack_blocks_are_the_clients_bytes) {
         append_long(expected, first + 20), append_long(expected, first + 30), expected.push_back(0);
         odd.resize(24), expected.resize(24);
         EXPECT_EQ(seen(n + 10, odd), expected);
+        // The header is lost before it gets to weir, the data behind it are not.
+        next_client(!client_.source.is_v4());
+        n = length();
+        shake_hands(first, kServers);
+        (void)to_backend({first + 100, kServers, kAck, payload(10)});
+        EXPECT_EQ(seen(0, sack({first + n + 100, first + n + 110})), sack({first + 100, first + 110}));
         // The client's own blocks are of the backend's bytes.
         const Bytes own = sack({kServers + 100, kServers + 200});
         EXPECT_EQ(to_backend({first + 10, kServers, kAck, {}, own}).options, own);
@@ -156,6 +162,8 @@ TEST_F(ProxyTest, data_of_a_syn_stand_behind_it) {
             EXPECT_EQ(to_backend(next),
                       taken ? (Segment{first + n + 33, kServers, kAck, payload(33)})
                             : (Segment{first, kServers, kAck, joined(header(), payload(33))}));
+            EXPECT_EQ(to_backend({first - 1, 0, kSyn, payload(33)}).data, joined(header(), payload(33)))
+                << "again, late";
         }
     });
 }
@@ -241,6 +249,44 @@ TEST_F(ProxyTest, resets_hit_where_the_other_has_got_to) {
         (void)to_backend({first - 1, 0, kSyn, payload(5)});
         EXPECT_EQ(to_client({0, first + n + 5, kRst | kAck}).acknowledgement, first + 5);
         EXPECT_EQ(to_backend({first, kServers, kAck, payload(5)}).data, joined(header(), payload(5)));
+    });
+}
+
+// The world with every record of every backend cut (stages/cut.h).
+ForwardingSnapshot all_cut(const ForwardingSnapshot& world) {
+    ForwardingSnapshot after = world;
+    for (BackendView& view : after.backends) {
+        auto chunks = view.chunks();
+        for (auto& chunk : chunks) {
+            auto changed = std::make_shared<BackendChunk>(*chunk);
+            for (BackendRecord& record : *changed) {
+                if (record.state != TrafficState::serving) continue;
+                record.cut_pool = std::exchange(record.pool, kNoPool);
+                record.state = TrafficState::cut;
+            }
+            chunk = std::move(changed);
+        }
+        view = BackendView(std::move(chunks));
+    }
+    return after;
+}
+
+TEST_F(ProxyTest, the_resets_of_a_cut_flow_hit_too) {
+    each([&](std::uint32_t first, std::uint32_t n) {
+        establish(first);
+        const ForwardingSnapshot cut = all_cut(world_->worker().world());
+        world_->worker().use(cut);
+        rte_mbuf* packet = frames_.frame(segment_frame(client_, {first + 10, kServers, kAck, payload(30)}));
+        world_->worker().run({&packet, 1}, now_);
+        world_->latch_all();
+        std::vector<Segment> sent;
+        for (const Bytes& frame : world_->worker().take()) {
+            const bool to_client = tuple_in(frame).destination == client_.source;
+            sent.push_back(to_client ? segment_in(frame) : *judge(frame, *server_));
+            EXPECT_EQ(sent.back().sequence, to_client ? kServers : first + 10 + n);
+            EXPECT_EQ(sent.back().flags & kRst, kRst);
+        }
+        EXPECT_EQ(sent.size(), 2u);
     });
 }
 

@@ -20,7 +20,7 @@ struct Segment {
     std::uint32_t sequence = 0, acknowledgement = 0;
     std::uint8_t flags = kAck;
     Bytes data{}, options{};
-    std::uint16_t urgent = 0;
+    std::uint16_t urgent = 0, window = 0xffff;
     friend bool operator==(const Segment&, const Segment&) = default;
 };
 
@@ -38,8 +38,9 @@ inline Bytes segment_frame(const Tuple& tuple, const Segment& segment, const Lin
     append_word(l4, tuple.destination_port);
     append_long(l4, segment.sequence);
     append_long(l4, segment.acknowledgement);
-    append(l4, Bytes{static_cast<std::uint8_t>((5 + segment.options.size() / 4) << 4), segment.flags, 0xff,
-                     0xff, 0, 0});
+    append(l4, Bytes{static_cast<std::uint8_t>((5 + segment.options.size() / 4) << 4), segment.flags});
+    append_word(l4, segment.window);
+    append_word(l4, 0);
     append_word(l4, segment.urgent);
     append(l4, segment.options);
     append(l4, segment.data);
@@ -73,6 +74,7 @@ inline Segment segment_in(const Bytes& frame) {
     Segment segment{.sequence = long_at(frame, l4 + 4),
                     .acknowledgement = long_at(frame, l4 + 8),
                     .flags = frame[l4 + 13]};
+    segment.window = word_at(frame, l4 + 14);
     segment.urgent = word_at(frame, l4 + 18);
     segment.options.assign(frame.begin() + static_cast<std::ptrdiff_t>(l4 + 20),
                            frame.begin() + static_cast<std::ptrdiff_t>(data));

@@ -21,7 +21,8 @@ class Socket {
     Socket(int type, const IpAddress& address) : fd_(socket(address.is_v4() ? AF_INET : AF_INET6, type, 0)) {
         for (std::uint16_t port = kLast; port > kFirst && port_ == 0; --port)
             if (bind_to(address, port)) port_ = port;
-        if (type == SOCK_STREAM) EXPECT_EQ(listen(fd_, 1), 0);
+        const bool listens = type != SOCK_STREAM || listen(fd_, 1) == 0;
+        EXPECT_TRUE(listens);
     }
     ~Socket() { close(fd_); }
     Socket(const Socket&) = delete;

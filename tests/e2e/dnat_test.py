@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from lab.scenarios import VIP4, VIP6, both
 from lab.servers import WebServers
 from lab.shell import wait_until
 from lab.topology import Lab
+from lab.watch import Capture
 from lab.weir import Weir, config_text
 
 URLS = {VIP4: f"http://{VIP4}/", VIP6: f"http://[{VIP6}]/"}
@@ -48,13 +50,15 @@ def weir(lab: Lab, servers: WebServers, tmp_path_factory: pytest.TempPathFactory
 
 @EACH_VIP
 def test_curl_reaches_every_server_which_sees_the_client(lab: Lab, weir: Weir, servers: WebServers, vip: str) -> None:
-    answers = {curl(lab, URLS[vip], seconds=5).strip() for _ in range(40)}
-    assert answers == set(servers.by_name), weir.log()
-    for backend in lab.network.backends:
-        name = backend.name
-        seen = lab.execute(name, "ss", "-Htn", "state", "time-wait") + lab.execute(name, "ss", "-Htn")
-        own = backend.address(6 if ":" in vip else 4)
-        assert own in seen and CLIENTS[vip] in seen, f"{name} sees:\n{seen}"
+    with ExitStack() as watching:
+        captures = [watching.enter_context(Capture(lab, name, "eth0", "tcp dst port 80")) for name in servers.by_name]
+        answers = {curl(lab, URLS[vip], seconds=5).strip() for _ in range(40)}
+        assert answers == set(servers.by_name), weir.log()
+        for capture, backend in zip(captures, lab.network.backends, strict=True):
+            seen = f" {CLIENTS[vip]}."
+            assert wait_until(lambda: any(seen in frame.text for frame in capture.frames()), 5)
+            own = f"> {backend.address(6 if ':' in vip else 4)}.80: "
+            assert all(seen in f" {frame.text}" and own in frame.text for frame in capture.frames())
 
 
 @EACH_VIP

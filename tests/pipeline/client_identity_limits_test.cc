@@ -170,7 +170,7 @@ TEST_F(IdentityLimitsTest, each_datagram_has_a_header_of_its_own) {
                 for (int n = 0; n < 2; ++n) {
                     const auto sent = run(frames_.frame(udp_frame(client_, length, with_checksum)));
                     ASSERT_TRUE(sent);
-                    server_ = tuple_in(*sent);
+                    server_ = tuple_of(*sent);
                     Bytes message;
                     append_word(message, server_->source_port);
                     append_word(message, server_->destination_port);

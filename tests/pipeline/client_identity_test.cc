@@ -281,7 +281,7 @@ TEST_F(ProxyTest, the_resets_of_a_cut_flow_hit_too) {
         world_->latch_all();
         std::vector<Segment> sent;
         for (const Bytes& frame : world_->worker().take()) {
-            const bool to_client = tuple_in(frame).destination == client_.source;
+            const bool to_client = tuple_of(frame).destination == client_.source;
             sent.push_back(to_client ? segment_in(frame) : *judge(frame, *server_));
             EXPECT_EQ(sent.back().sequence, to_client ? kServers : first + 10 + n);
             EXPECT_EQ(sent.back().flags & kRst, kRst);

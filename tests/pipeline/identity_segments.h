@@ -10,6 +10,7 @@
 #include <string>
 
 #include "tests/drivers/eal_fixture.h"
+#include "tests/support/frame_tuple.h"
 #include "tests/support/small_world.h"
 
 namespace weir::test {
@@ -48,26 +49,6 @@ inline Bytes segment_frame(const Tuple& tuple, const Segment& segment, const Lin
 }
 
 inline std::size_t l4_of(const Bytes& frame) { return word_at(frame, 12) == 0x0800 ? 34 : 54; }
-
-// The addresses and ports of a frame.
-inline Tuple tuple_in(const Bytes& frame) {
-    const bool v4 = word_at(frame, 12) == 0x0800;
-    const auto address = [&](std::size_t at) {
-        if (!v4) {
-            Ipv6Address found;
-            std::memcpy(&found, frame.data() + at, sizeof(found));
-            return IpAddress(found);
-        }
-        Ipv4Address found;
-        std::memcpy(&found, frame.data() + at, sizeof(found));
-        return IpAddress(found);
-    };
-    const std::size_t l4 = l4_of(frame);
-    return {address(v4 ? 26 : 22), address(v4 ? 30 : 38), word_at(frame, l4), word_at(frame, l4 + 2)};
-}
-inline Tuple turned(const Tuple& tuple) {
-    return {tuple.destination, tuple.source, tuple.destination_port, tuple.source_port};
-}
 
 inline Segment segment_in(const Bytes& frame) {
     const std::size_t l4 = l4_of(frame), data = l4 + (frame[l4 + 12] >> 4) * 4u;
@@ -185,7 +166,7 @@ class IdentityTest : public DriversTest {
     // As it comes out on the other side; none: it was dropped.
     std::optional<Segment> forward(rte_mbuf* packet) {
         const std::optional<Bytes> frame = run(packet);
-        if (frame && !server_) server_ = tuple_in(*frame);
+        if (frame && !server_) server_ = tuple_of(*frame);
         return frame ? judge(frame, *server_) : std::nullopt;
     }
     std::optional<Segment> forward(const Segment& segment) {

@@ -1,4 +1,5 @@
 // NAT64: an IPv6 VIP on IPv4 backends, both directions byte by byte (RFC 7915).
+#include "tests/pipeline/identity_segments.h"
 #include "tests/support/nat_world.h"
 
 namespace weir::test {
@@ -178,6 +179,41 @@ TEST_F(Nat64Test, a_reply_that_may_be_fragmented_is) {
         }
     EXPECT_EQ(drops(DropReason::reply_too_big), 0u);
     world_->expect_consistent();
+}
+
+// client_identity_test.cc has the whole of it; here what the two families have in common: an IPv4 packet with
+// an IPv6 address in it.
+TEST_F(Nat64Test, an_ipv4_backend_is_told_of_its_ipv6_client) {
+    for (const auto identity : {ClientIdentity::proxy_v1, ClientIdentity::proxy_v2, ClientIdentity::toa}) {
+        Config config = nat64_config();
+        config.services[0].udp = identity == ClientIdentity::proxy_v2;
+        config.pools[0].client_address = identity;
+        start(config);
+        const bool has_header = identity != ClientIdentity::toa;
+        for (const std::size_t length : {0u, 1u, 100u, 1'201u}) {
+            const Tuple client = flow(++number_, true);
+            const auto syn = send(0, segment_frame(client, {999, 0, kSyn}), Tick{100});
+            ASSERT_TRUE(syn);
+            const Tuple translated = tuple_of(*syn);
+            ASSERT_TRUE(send(0, segment_frame(turned(translated), {5'000, 1'000, kSyn | kAck}), Tick{100}));
+            const auto sent =
+                send(0, segment_frame(client, {1'000, 5'001, kAck, payload(length)}), Tick{101});
+            ASSERT_TRUE(sent);
+            const Segment seen = segment_in(*sent);
+            EXPECT_EQ(seen, (Segment{1'000, 5'001, kAck,
+                                     has_header ? joined(proxy_header(identity, client), payload(length))
+                                                : payload(length),
+                                     has_header ? Bytes{} : toa_option(client)}));
+            EXPECT_EQ(*sent, with_id(segment_frame(translated, seen, link_of(*sent)), word_at(*sent, 18),
+                                     word_at(*sent, 20)));
+            const std::uint32_t header =
+                has_header ? static_cast<std::uint32_t>(proxy_header(identity, client).size()) : 0;
+            const auto got = send(0, segment_frame(turned(translated), {5'001, 1'000 + header}), Tick{102});
+            ASSERT_TRUE(got);
+            EXPECT_EQ(*got, segment_frame(turned(client), {5'001, 1'000}, link_of(*got)));
+        }
+        world_.reset();
+    }
 }
 
 TEST_F(Nat64Test, replies_come_to_their_owner_by_rss_and_by_ring) {

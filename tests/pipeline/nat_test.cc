@@ -1,7 +1,5 @@
 // Mode nat over stepped workers: both directions byte by byte, whose reply it is, and what there is no
 // session or no port for.
-#include <random>
-#include <set>
 
 #include "tests/dataplane/figure.h"
 #include "tests/support/nat_world.h"
@@ -10,10 +8,8 @@ namespace weir::test {
 namespace {
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint64_t kForged = 50'000;
 constexpr std::uint32_t kChecksumStep = 16;
 #else
-constexpr std::uint64_t kForged = 1'000'000;
 constexpr std::uint32_t kChecksumStep = 1;
 #endif
 
@@ -191,154 +187,6 @@ TEST_F(NatTest, a_backend_is_its_own_client) {
         }
 }
 
-// A packet that pretends to be a reply to `answer`: from elsewhere, of another protocol, to another port.
-Bytes forged(const Tuple& answer, std::uint64_t number, std::mt19937_64& random) {
-    Tuple other = answer;
-    const std::uint8_t flags[] = {kAck, kSyn | kAck, kRst, kFin | kAck};
-    switch (number % 4) {
-        case 0:
-            other.source = client_flow(static_cast<std::uint32_t>(random()), answer.source).source;
-            break;
-        case 1:
-            other.source_port = static_cast<std::uint16_t>(answer.source_port + 1 + random() % 0xffff);
-            break;
-        case 2:
-            return udp_frame(other);
-        default:
-            other.destination_port = static_cast<std::uint16_t>(32'768 + random() % 32'768);
-    }
-    return tcp_frame(other, flags[number / 4 % 4]);
-}
-
-TEST_F(NatTest, forged_packets_to_snat_ports_do_not_pass) {
-    start(nat_config(), 2);
-    std::vector<Tuple> answers;
-    for (std::uint32_t number = 1; number <= 100; ++number) {
-        const Bytes syn = tcp_frame(flow(number, number % 2 != 0), kSyn);
-        answers.push_back(turned(tuple_of(*send(queue_of(syn), syn, Tick{100}))));
-    }
-    const auto is_answer = [&](const Tuple& tuple) {
-        return tuple.source_port == kBackendPort && std::ranges::any_of(answers, [&](const Tuple& answer) {
-                   return answer.source == tuple.source && answer.destination_port == tuple.destination_port;
-               });
-    };
-    std::mt19937_64 random(1);
-    std::uint64_t tried = 0, passed = 0;
-    std::vector<rte_mbuf*> packets;
-    for (std::uint64_t number = 0; tried < kForged; ++number) {
-        const std::uint64_t kind = number / answers.size();
-        const Bytes frame = forged(answers[number % answers.size()], kind, random);
-        if (kind % 4 != 2 && is_answer(tuple_of(frame))) continue;
-        packets.push_back(frames_.frame(frame));
-        if (++tried % kBurstSize != 0 && tried != kForged) continue;
-        world_->worker(tried / kBurstSize % 2).run(packets, Tick{101});
-        world_->empty_rings(Tick{101});
-        packets.clear();
-        for (unsigned w = 0; w < 2; ++w) passed += world_->worker(w).take().size();
-    }
-    EXPECT_EQ(passed, 0u);
-    EXPECT_EQ(drops(DropReason::unsolicited), tried);
-    for (const Tuple& answer : answers) EXPECT_TRUE(send(0, tcp_frame(answer, kSyn | kAck), Tick{102}));
-    print_figure(
-        "%llu forged packets to SNAT ports in use and not, %llu of them travelled by ring: %llu passed, %llu "
-        "counted as unsolicited",
-        static_cast<unsigned long long>(tried),
-        static_cast<unsigned long long>(sum(&WorkerCounters::replies_handed_over)),
-        static_cast<unsigned long long>(passed),
-        static_cast<unsigned long long>(drops(DropReason::unsolicited)));
-}
-
-TEST_F(NatTest, ports_run_out_by_backend_and_come_back) {
-    start(nat_config({40'000, 40'007}));
-    std::map<IpAddress, std::set<std::uint16_t>> used;
-    std::uint32_t number = 0;
-    std::uint64_t refused = 0;
-    for (; number < 200; ++number) {
-        const auto there = send(0, tcp_frame(flow(number), kSyn), Tick{100 + number});
-        if (!there) {
-            ++refused;
-            continue;
-        }
-        const Tuple translated = tuple_of(*there);
-        EXPECT_TRUE(used[translated.destination].insert(translated.source_port).second) << "shared by two";
-    }
-    ASSERT_EQ(used.size(), 2u) << "that one has none left is nothing to the other";
-    for (const auto& [backend, ports] : used) EXPECT_EQ(ports.size(), 8u);
-    EXPECT_EQ(drops(DropReason::no_snat_port), refused);
-    EXPECT_EQ(refused, 200u - 16u);
-    const Tick later{100 + 250 * kTicksPerSecond};
-    world_->worker().sweep(later, 1u << 20);
-    world_->worker().sweep(later, 1u << 20);
-    EXPECT_EQ(sum(&WorkerCounters::sessions), 0u);
-    EXPECT_TRUE(send(0, tcp_frame(flow(500), kSyn), later));
-}
-
-TEST_F(NatTest, who_gets_no_port_is_reset_where_asked) {
-    Config config = nat_config({40'000, 40'000});
-    config.ports[0].snat.resets_when_exhausted = true;
-    config.pools[0].backends.change().pop_back();
-    start(config);
-    const Link in{.to = {{2, 0, 0, 0, 0, 1}}, .from = {{2, 0, 0, 0, 0, 0xfe}}};
-    ASSERT_TRUE(send(0, tcp_frame(flow(1), kSyn, 0, in), Tick{100}));
-    ASSERT_TRUE(send(0, udp_frame(flow(1), 0, true, in), Tick{100}));
-    const auto answer = send(0, tcp_frame(flow(2), kSyn, 0, in), Tick{101});
-    ASSERT_TRUE(answer);
-    Bytes expected = tcp_frame(turned(flow(2)), kRst | kAck, 0, {.to = in.from, .from = in.to, .ttl = 64});
-    const std::size_t l4 = 34;
-    std::copy_n(Bytes{0, 0, 0, 0, 0x11, 0x22, 0x33, 0x45}.begin(), 8, expected.begin() + l4 + 4);
-    put_word(expected, l4 + 14, 0);  // window
-    EXPECT_TRUE(std::equal(answer->begin() + l4, answer->begin() + l4 + 16, expected.begin() + l4))
-        << "RFC 9293 3.10.7.1: ACK = SEG.SEQ + SEG.LEN, and a SYN is of length 1";
-    EXPECT_TRUE(std::equal(answer->begin(), answer->begin() + 14, expected.begin()));
-    EXPECT_EQ(tuple_of(*answer).source, ip("203.0.113.10"));
-    EXPECT_FALSE(send(0, udp_frame(flow(2), 0, true, in), Tick{102})) << "a datagram has no RST";
-    EXPECT_EQ(drops(DropReason::no_snat_port), 2u);
-    EXPECT_EQ(world_->worker().counters().originated[kOriginatedRst].value(), 1u);
-}
-
-// Two ports, of which the client's carries less. RFC 1191, RFC 4443 3.2.
-TEST_F(NatTest, a_backend_is_told_what_the_clients_port_carries) {
-    std::vector<PortFacts> facts = edge_facts();
-    facts[0].mtu = 1'400;
-    world_ = std::make_unique<SmallWorld>(nat_config(), facts, 1, 16'384, true, 0, 4'096);
-    const std::size_t too_long = facts[0].mtu + 1u;
-    std::uint32_t number = 0, told = 0;
-    for (const bool v6 : {false, true})
-        for (const bool df : {false, true}) {
-            const Tuple client = flow(++number, v6);
-            const Tuple answer = turned(tuple_of(*send(0, tcp_frame(client, kSyn), Tick{100})));
-            Bytes big = tcp_frame(answer, kAck, too_long);
-            if (!v6 && df) {
-                put_word(big, 20, 0x4000);
-                put_word(big, 24, 0);
-                put_word(big, 24, internet_checksum(std::span(big).subspan(14, 20)));
-            }
-            const auto error = send(0, big, Tick{101});
-            ASSERT_EQ(error.has_value(), v6 || df) << "IPv4 without DF: its sender wants no answer";
-            if (!error) continue;
-            ++told;
-            Bytes message{std::uint8_t(v6 ? 2 : 3), std::uint8_t(v6 ? 0 : 4), 0, 0, 0, 0};
-            append_word(message, 1'400);
-            append(message, std::span(big).subspan(14, v6 ? 1'280 - 48 : 576 - 28));
-            Bytes expected =
-                ip_frame({.to = {{2, 0, 0, 0, 0, 0xfe}}, .from = {{2, 0, 0, 0, 0, 1}}, .ttl = 64},
-                         ip(v6 ? "fd00:1::2" : "10.1.0.2"), answer.source, v6 ? 58 : 1, message, 2);
-            if (!v6) {
-                put_word(expected, 18, 0);
-                put_word(expected, 20, 0x4000);
-                put_word(expected, 24, 0);
-                put_word(expected, 24, internet_checksum(std::span(expected).subspan(14, 20)));
-            }
-            EXPECT_EQ(*error, expected);
-        }
-    EXPECT_EQ(drops(DropReason::reply_too_big), number);
-    const Tuple client = flow(++number, true);
-    const Tuple answer = turned(tuple_of(*send(0, tcp_frame(client, kSyn), Tick{200})));
-    for (int n = 0; n < 1'000; ++n) (void)send(0, tcp_frame(answer, kAck, too_long), Tick{200});
-    EXPECT_LE(world_->worker().counters().originated[kOriginatedIcmpError].value(), told + 100) << "limited";
-    EXPECT_EQ(drops(DropReason::reply_too_big), number - 1 + 1'000u);
-}
-
 TEST_F(NatTest, a_session_outlives_its_entry_and_keeps_its_backend) {
     Config config = nat_config();
     start(config);
@@ -396,20 +244,6 @@ TEST_F(NatTest, a_syn_leaves_a_draining_backend_and_a_segment_stays) {
     EXPECT_EQ(goes_to(kSyn), ip("10.1.1.11"));
     EXPECT_EQ(goes_to(kAck), ip("10.1.1.11"));
     EXPECT_EQ(world_->worker().counters().sessions.value(), number);
-}
-
-TEST_F(NatTest, a_full_table_forgets_unanswered_sessions_only) {
-    start(nat_config(), 1, 1'024);
-    std::vector<Tuple> answered;
-    for (std::uint32_t number = 1; number <= 100; ++number) {
-        const Tuple translated = tuple_of(*send(0, tcp_frame(flow(number), kSyn), Tick{100}));
-        answered.push_back(turned(translated));
-        ASSERT_TRUE(send(0, tcp_frame(answered.back(), kSyn | kAck), Tick{100}));
-    }
-    for (std::uint32_t number = 1'000; number < 21'000; ++number)
-        ASSERT_TRUE(send(0, tcp_frame(flow(number), kSyn), Tick{101}));
-    EXPECT_GT(sum(&WorkerCounters::session_evictions), 19'000u);
-    for (const Tuple& answer : answered) EXPECT_TRUE(send(0, tcp_frame(answer, kAck), Tick{102}));
 }
 
 }  // namespace

@@ -51,6 +51,7 @@ LIBRARY_FUNCTIONS = {
     "__rte_panic": "a pool without operations: ends the program",
     "rte_pktmbuf_free_bulk": "frames back into their pool: its cache, else its ring. An atomic only for an mbuf that is "
                              "shared, and weir shares none",
+    "__rte_pktmbuf_read": "copies out of a chain of segments: a reply that NAT64 fragments",
     "rte_eth_call_rx_callbacks": "only while dpdk-dumpcap listens",
     "rte_eth_call_tx_callbacks": "only while dpdk-dumpcap listens",
 }

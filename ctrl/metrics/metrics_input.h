@@ -41,6 +41,7 @@ struct MetricsLabels {
     std::vector<Service> services;
     std::vector<Backend> backends;
     std::vector<Pool> pools;
+    std::vector<std::string> snat_addresses;  // by SnatId
 };
 
 // Above this many backends their states are exported only with metrics.detail = "full".

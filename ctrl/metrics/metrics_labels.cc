@@ -1,6 +1,7 @@
 #include <map>
 
 #include "ctrl/metrics/metrics_input.h"
+#include "dataplane/net/address_text.h"
 
 namespace weir {
 namespace {
@@ -27,6 +28,9 @@ std::shared_ptr<const MetricsLabels> make_metrics_labels(const World& world) {
         labels->services.push_back({service.name, id, world.counter_bases().of(id)});
     }
     for (const PoolConfig& pool : config.pools) add_pool(world, pool, *labels);
+    for (const PortConfig& port : config.ports)  // as compile numbers them
+        for (const IpAddress& address : port.snat.addresses)
+            labels->snat_addresses.push_back(to_text(address));
     labels->with_backend_states = labels->backends.size() <= kMaxDetailedBackends ||
                                   (config.metrics.has_value() && config.metrics->full_detail);
     return labels;

@@ -52,6 +52,15 @@ void add_nat_metrics(const MetricsInput& input, std::vector<prometheus::MetricFa
                                    "Sessions, each with a SNAT port; expired ones not yet swept "
                                    "included."),
               [](const WorkerCounters& worker) { return worker.sessions.value(); });
+    auto snat = FamilyBuilder::gauge("nat_snat_ports_in_use",
+                                     "SNAT ports that sessions hold; one that serves sessions of several "
+                                     "backends counts once for each.");
+    if (input.labels != nullptr)
+        for (std::size_t id = 0; id < input.labels->snat_addresses.size(); ++id)
+            for (std::size_t i = 0; i < input.workers.size(); ++i)
+                snat.add({{"address", input.labels->snat_addresses[id]}, {"worker", std::to_string(i)}},
+                         input.workers[i]->snat_ports[id].value());
+    snat.finish(families);
     auto rss = FamilyBuilder::counter("nat_rss_checked_frames_total",
                                       "Of a queue's first frames with a hash of the NIC's: as_computed, and "
                                       "those for which replies will travel by ring.");

@@ -26,7 +26,13 @@ BackendId NatPart::backend_of(const Burst& burst, std::uint32_t i, Tick now) noe
     return session != nullptr ? BackendId{session->backend} : kNoBackend;
 }
 
+// Its SNAT port is free again.
+void NatPart::count_end(const Session& session) noexcept {
+    if (!session.has(Session::kDnat)) counters_.snat_ports[index(session.snat)].subtract(1);
+}
+
 void NatPart::forget(Session& session) noexcept {
+    count_end(session);
     sessions_.erase(session);
     counters_.sessions.set(sessions_.entries());
 }
@@ -122,13 +128,15 @@ Session* NatPart::begin(Burst& burst, std::uint32_t i, const NatContext& context
         burst.drop(i, DropReason::no_snat_port);
         return nullptr;
     }
-    const auto outcome = sessions_.insert(session, context.now, [](const Session&) noexcept {});
+    const auto outcome =
+        sessions_.insert(session, context.now, [this](const Session& gone) noexcept { count_end(gone); });
     counters_.sessions.set(sessions_.entries());
     if (outcome == SessionTable::Outcome::full) {
         burst.drop(i, DropReason::session_full);
         return nullptr;
     }
     counters_.session_inserts.add(1);
+    if (!keeps_source) counters_.snat_ports[index(session.snat)].add(1);
     if (outcome == SessionTable::Outcome::evicted) counters_.session_evictions.add(1);
     return sessions_.find(client, sessions_.hash_of(client), context.now);
 }
@@ -355,7 +363,7 @@ void NatPart::sweep(const ForwardingSnapshot& world, Tick now, std::uint32_t rec
         return service.table == nullptr ||
                world.view_of(service)[BackendId{session.backend}].state == TrafficState::absent;
     };
-    (void)sessions_.sweep(records, now, is_gone, [](const Session&) noexcept {});
+    (void)sessions_.sweep(records, now, is_gone, [this](const Session& gone) noexcept { count_end(gone); });
     counters_.sessions.set(sessions_.entries());
 }
 

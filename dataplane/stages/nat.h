@@ -113,6 +113,7 @@ class NatPart {
     template <class F>
     void turn_away(Burst& burst, std::uint32_t i, const PortRecord& port, SnatId snat) noexcept;
     void hand_over(Burst& burst, std::uint32_t i, std::uint16_t owner, HandOver note) noexcept;
+    void count_end(const Session& session) noexcept;
     void forget(Session& session) noexcept;
 
     SessionTable sessions_;

@@ -22,6 +22,7 @@
 #include "dataplane/net/drop_reason.h"
 #include "dataplane/net/punt_class.h"
 #include "dataplane/state/counter.h"
+#include "dataplane/state/session.h"
 
 namespace weir {
 
@@ -118,6 +119,7 @@ struct alignas(64) WorkerCounters {
     std::array<Counter, kPuntClasses> punted_by_class, punt_limited;
     // From the kernel, by port. Refused: the device was full, or a probe's backend has no next hop.
     std::array<Counter, kMaxPorts> host_tx, host_tx_refused;
+    std::array<Counter, kMaxSnatAddresses> snat_ports;  // in use, by SnatId: once for each endpoint
     // By port: of the first frames, those that the NIC has hashed and brought as weir computes, and others.
     std::array<Counter, kMaxPorts> rss_as_computed, rss_otherwise;
     // Lost, of the workers' own: no mbuf, or the device was full or its port disabled.

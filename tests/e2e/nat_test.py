@@ -61,6 +61,9 @@ def test_load_without_failures(lab: Lab, weir: Weir, tmp_path: Path) -> None:
     metrics = weir.metrics()
     assert metrics.sum("nat_replies_total") > result.requests
     assert metrics.sum("nat_sessions") > 0
+    by_address = metrics.by("nat_snat_ports_in_use", "address")
+    assert sum(by_address.values()) == metrics.sum("nat_sessions"), metrics.text
+    assert set(by_address) == {own for port in lab.network.ports for own in port.own}
     assert metrics.sum("dropped_packets_total", reason="unsolicited") == 0, metrics.text
 
 

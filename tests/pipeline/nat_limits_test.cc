@@ -88,11 +88,14 @@ TEST_F(NatTest, ports_run_out_by_backend_and_come_back) {
     ASSERT_EQ(used.size(), 2u) << "that one has none left is nothing to the other";
     for (const auto& [backend, ports] : used) EXPECT_EQ(ports.size(), 8u);
     EXPECT_EQ(drops(DropReason::no_snat_port), refused);
+    EXPECT_EQ(world_->worker().counters().snat_ports[0].value(), 16u) << "10.1.0.2";
+    EXPECT_EQ(world_->worker().counters().snat_ports[1].value(), 0u) << "fd00:1::2";
     EXPECT_EQ(refused, 200u - 16u);
     const Tick later{100 + 250 * kTicksPerSecond};
     world_->worker().sweep(later, 1u << 20);
     world_->worker().sweep(later, 1u << 20);
     EXPECT_EQ(sum(&WorkerCounters::sessions), 0u);
+    EXPECT_EQ(world_->worker().counters().snat_ports[0].value(), 0u);
     EXPECT_TRUE(send(0, tcp_frame(flow(500), kSyn), later));
 }
 
@@ -173,6 +176,7 @@ TEST_F(NatTest, a_full_table_forgets_unanswered_sessions_only) {
     for (std::uint32_t number = 1'000; number < 21'000; ++number)
         ASSERT_TRUE(send(0, tcp_frame(flow(number), kSyn), Tick{101}));
     EXPECT_GT(sum(&WorkerCounters::session_evictions), 19'000u);
+    EXPECT_EQ(world_->worker().counters().snat_ports[0].value(), sum(&WorkerCounters::sessions));
     for (const Tuple& answer : answered) EXPECT_TRUE(send(0, tcp_frame(answer, kAck), Tick{102}));
 }
 

@@ -161,14 +161,17 @@ TEST(ProbeEngine, EqualSpecsShareOneProbe) {
     const auto statistics = bench.engine.statistics();
     EXPECT_EQ(statistics.targets, 2u);
     EXPECT_EQ(statistics.subscriptions, 3u);
-    EXPECT_EQ(statistics.owners.at("web").of(ProbeOutcome::success), 10u);
-    EXPECT_EQ(statistics.owners.at("api").of(ProbeOutcome::success), 10u);
-    EXPECT_EQ(statistics.owners.at("web").duration.count(), 10u);
-    EXPECT_EQ(bench.transport.begun.size(), 10u + statistics.owners.at("slow").of(ProbeOutcome::success));
+    // One at once, the others on the grid, whose phase is the spec's.
+    const std::uint64_t shared = statistics.owners.at("web").of(ProbeOutcome::success);
+    EXPECT_GE(shared, 10u);
+    EXPECT_LE(shared, 11u);
+    EXPECT_EQ(statistics.owners.at("api").of(ProbeOutcome::success), shared);
+    EXPECT_EQ(statistics.owners.at("web").duration.count(), shared);
+    EXPECT_EQ(bench.transport.begun.size(), shared + statistics.owners.at("slow").of(ProbeOutcome::success));
     bench.engine.remove(first);
     bench.run(2s);
-    EXPECT_EQ(bench.engine.statistics().owners.at("web").of(ProbeOutcome::success), 10u);
-    EXPECT_GE(bench.engine.statistics().owners.at("api").of(ProbeOutcome::success), 12u);
+    EXPECT_EQ(bench.engine.statistics().owners.at("web").of(ProbeOutcome::success), shared);
+    EXPECT_GE(bench.engine.statistics().owners.at("api").of(ProbeOutcome::success), shared + 2);
     bench.engine.remove(second);
     EXPECT_EQ(bench.engine.statistics().targets, 1u);
     bench.engine.forget_owner("slow");  // has a subscription

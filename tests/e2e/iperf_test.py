@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nat_test import nat_config
 
+from lab.nat import nat_config
 from lab.scenarios import VIP4, VIP6
 from lab.shell import end, in_namespace, start, wait_until
 from lab.topology import Lab
@@ -29,7 +29,7 @@ def iperf_config(lab: Lab) -> str:
     """By source address: a client's datagrams have to come to the server that its control connection is at. Long rings:
     of one that is full net_af_packet gives the rest to another queue (PACKET_FANOUT_FLAG_ROLLOVER), whose worker has no
     session for a client's segment; 512 frames, as they are by default, lose one segment in a hundred so."""
-    text = nat_config(lab).replace('protocol = "tcp"; port = 80;', f'protocol = [ "tcp", "udp" ]; port = {PORT};')
+    text = nat_config(lab.network).replace('protocol = "tcp"; port = 80;', f'protocol = [ "tcp", "udp" ]; port = {PORT};')
     text = text.replace("port = 80; weight", f"port = {PORT}; weight").replace(",qpairs=2", ",qpairs=2,framecnt=8192")
     return text.replace("deregistration_delay", 'hash = "source_ip"; deregistration_delay')
 

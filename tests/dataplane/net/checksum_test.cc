@@ -267,7 +267,7 @@ ChecksumSum sum_of_all(const Endpoints<Address>& ends) {
     return address_sum(ends) + ends.source_port.raw() + ends.destination_port.raw();
 }
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || defined(WEIR_EMULATED)
 constexpr std::uint32_t kTranslations = 20;
 #else
 constexpr std::uint32_t kTranslations = 1'000;

@@ -82,7 +82,7 @@ Result<void> check_own_ports(const PortConfig& port) {
         "connections from the same addresses; choose others, as in \"{}\", or move the kernel's by "
         "sysctl -w net.ipv4.ip_local_port_range=\"1024 32767\", which serves IPv6 too",
         port.snat.where.text(), port.name, range.first, range.last, first, last,
-        first > 20'000 ? fmt::format("1024-{}", first - 1) : fmt::format("{}-65535", last + 1)));
+        first > 20'000 ? fmt::format("10000-{}", first - 1) : fmt::format("{}-65535", last + 1)));
 }
 
 }  // namespace

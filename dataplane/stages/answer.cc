@@ -4,13 +4,13 @@
 #include "dataplane/packet.h"
 #include "dataplane/stages/classify.h"
 #include "dataplane/stages/inner_sum.h"
+#include "dataplane/stages/own_header.h"
 
 namespace weir {
 
 namespace {
 
 constexpr std::uint32_t kL2 = sizeof(EthernetHeader);
-constexpr std::uint8_t kFreshTtl = 64;
 constexpr std::uint8_t kNdHopLimit = 255;  // RFC 4861: proves that the packet has crossed no router
 
 void send_back(std::uint8_t* frame, const MacAddress& to, const PortRecord& port) noexcept {

@@ -5,6 +5,7 @@
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/family.h"
 #include "dataplane/packet.h"
+#include "dataplane/stages/own_header.h"
 #include "dataplane/stages/select_backend.h"
 
 namespace weir {
@@ -12,7 +13,6 @@ namespace weir {
 namespace {
 
 constexpr std::uint32_t kL2 = sizeof(EthernetHeader);
-constexpr std::uint8_t kFreshTtl = 64;
 constexpr std::uint8_t kNoOptions = (sizeof(TcpHeader) / 4) << 4;  // TcpHeader::data_offset
 
 // RFC 9293 3.4: with SYN and FIN, each of which stands in the sequence like a byte of data. RSTs are not
@@ -39,31 +39,6 @@ TcpHeader answer_to(const TcpHeader& segment, std::uint32_t length) noexcept {
     return reset;
 }
 
-// An IP header back to the sender, in front of a TCP header. No fragment can be made of so short a packet, so
-// that IPv4 needs no id (RFC 6864 4.1).
-Ipv4Header back_to_sender(const Ipv4Header& ip) noexcept {
-    Ipv4Header back{};
-    back.version_ihl = Ipv4Header::kVersion4NoOptions;
-    back.total_length = Be16(sizeof(Ipv4Header) + sizeof(TcpHeader));
-    back.fragment = Be16(Ipv4Header::kDontFragment);
-    back.ttl = kFreshTtl;
-    back.protocol = static_cast<std::uint8_t>(IpProtocol::tcp);
-    back.source = ip.destination;
-    back.destination = ip.source;
-    back.checksum = checksum_of(sum_of_bytes(&back, sizeof(back)));
-    return back;
-}
-Ipv6Header back_to_sender(const Ipv6Header& ip) noexcept {
-    Ipv6Header back{};
-    back.version_class_label = Be32(6u << 28);
-    back.payload_length = Be16(sizeof(TcpHeader));
-    back.next_header = static_cast<std::uint8_t>(IpProtocol::tcp);
-    back.hop_limit = kFreshTtl;
-    back.source = ip.destination;
-    back.destination = ip.source;
-    return back;
-}
-
 // Of a header alone. An IPv6 packet's destination is the final one: parse lets no routing header pass that is
 // not used up (RFC 8200 8.1).
 template <class Header>
@@ -82,7 +57,8 @@ rte_mbuf* make_reset_to_client(rte_mbuf* packet, std::uint32_t l4_offset, std::u
     if (reset == nullptr) return nullptr;
     rte_mbuf_dynfield_copy(reset, packet);
     std::uint8_t* received = frame_start(packet);
-    const Header ip = back_to_sender(header_at<Header>(received + kL2));
+    const auto& refused = header_at<Header>(received + kL2);
+    const Header ip = own_header(refused.destination, refused.source, IpProtocol::tcp, sizeof(TcpHeader));
     TcpHeader tcp = answer_to(header_at<TcpHeader>(received + kL2 + l4_offset), l4_length);
     tcp.checksum = tcp_checksum(ip, tcp);
 

@@ -14,11 +14,7 @@ namespace weir {
 using namespace detail;
 
 NatPart::NatPart(const NatSpec& spec, WorkerCounters& counters) noexcept
-    : sessions_(spec.memory, spec.key),
-      worker_(spec.worker),
-      workers_(spec.rings != nullptr ? spec.rings->workers() : 1),
-      rings_(spec.rings),
-      counters_(counters) {}
+    : sessions_(spec.memory, spec.key), worker_(spec.worker), rings_(spec.rings), counters_(counters) {}
 
 BackendId NatPart::backend_of(const Burst& burst, std::uint32_t i, Tick now) noexcept {
     const ClientTuple tuple = client_tuple(burst, i);
@@ -269,7 +265,7 @@ bool NatPart::fits(const Burst& burst, std::uint32_t i, const NatContext& contex
     const std::uint32_t mtu = context.world.ports[index(session.ingress)].mtu;
     const bool grows = session.has(Session::kNat64);
     const std::uint32_t growth =
-        grows ? sizeof(Ipv6Header) - std::min<std::uint32_t>(burst.l4_offset[i], 40) : 0;
+        grows ? sizeof(Ipv6Header) - std::min<std::uint32_t>(burst.l4_offset[i], sizeof(Ipv6Header)) : 0;
     if (burst.ip_length[i] + growth <= mtu) return true;
     if constexpr (F::kFamily == Family::v4)
         if (grows && may_be_fragmented(ip_of<F>(burst.packet[i]))) return true;

@@ -117,7 +117,7 @@ class NatPart {
     void forget(Session& session) noexcept;
 
     SessionTable sessions_;
-    std::uint32_t worker_, workers_;
+    std::uint32_t worker_;
     WorkerRings* rings_;
     WorkerCounters& counters_;
     TokenBucket too_big_errors_{1'000, 100};

@@ -6,13 +6,13 @@
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/family.h"
 #include "dataplane/packet.h"
+#include "dataplane/stages/own_header.h"
 
 namespace weir {
 
 namespace {
 
 constexpr std::uint32_t kL2 = sizeof(EthernetHeader);
-constexpr std::uint8_t kFreshTtl = 64;
 
 // How long an ICMP error may be as an IP packet: RFC 1812 4.3.2.3, RFC 4443 2.4(c).
 template <class F>
@@ -31,29 +31,6 @@ typename F::Address own_address(const PortRecord& port, const typename F::Addres
     return destination;
 }
 
-Ipv4Header error_header(V4, const Ipv4Address& from, const Ipv4Address& to, std::uint32_t length) noexcept {
-    Ipv4Header ip{};
-    ip.version_ihl = Ipv4Header::kVersion4NoOptions;
-    ip.total_length = Be16(static_cast<std::uint16_t>(sizeof(ip) + length));
-    ip.fragment = Be16(Ipv4Header::kDontFragment);
-    ip.ttl = kFreshTtl;
-    ip.protocol = static_cast<std::uint8_t>(IpProtocol::icmp);
-    ip.source = from;
-    ip.destination = to;
-    ip.checksum = checksum_of(sum_of_bytes(&ip, sizeof(ip)));
-    return ip;
-}
-Ipv6Header error_header(V6, const Ipv6Address& from, const Ipv6Address& to, std::uint32_t length) noexcept {
-    Ipv6Header ip{};
-    ip.version_class_label = Be32(6u << 28);
-    ip.payload_length = Be16(static_cast<std::uint16_t>(length));
-    ip.next_header = static_cast<std::uint8_t>(IpProtocol::icmpv6);
-    ip.hop_limit = kFreshTtl;
-    ip.source = from;
-    ip.destination = to;
-    return ip;
-}
-
 // The error, whose message is whole but for the checksum; null: no mbuf. What it quotes lies in the packet's
 // first segment: the headers do, and no more is asked for.
 template <class F>
@@ -69,7 +46,7 @@ rte_mbuf* make_error(const rte_mbuf* packet, std::uint32_t ip_length, std::uint3
     constexpr std::uint32_t kRoom = kLongest<F> - sizeof(Header) - sizeof(IcmpHeader);
     const std::uint32_t quoted = std::min({kRoom, bytes.contiguous, ip_length});
     const std::uint32_t length = sizeof(IcmpHeader) + quoted;
-    const Header ip = error_header(F{}, own_address<F>(port, refused.destination), refused.source, length);
+    const Header ip = own_header(own_address<F>(port, refused.destination), refused.source, F::kIcmp, length);
 
     error->data_len = static_cast<std::uint16_t>(kL2 + sizeof(ip) + length);
     error->pkt_len = error->data_len;

@@ -58,7 +58,7 @@ class Nat64Test : public NatTest {
   protected:
     static Bytes frame(const Case& c, const Tuple& tuple, std::uint8_t flags, Link link) {
         link.tos = c.tos;
-        return c.udp ? udp_frame(tuple, c.length, true, link) : tcp_frame(tuple, flags, c.length, link);
+        return l4_frame(c.udp, tuple, flags, c.length, true, link);
     }
     static Link back_from(const Bytes& there) {
         Link link{.to = kIn.to, .from = {}};

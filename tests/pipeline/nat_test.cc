@@ -25,8 +25,7 @@ TEST_F(NatTest, both_directions_are_exact_to_the_byte) {
                     if (!with_checksum && (!udp || v6)) continue;
                     const Tuple client = flow(++number, v6);
                     const auto frame = [&](const Tuple& tuple, std::uint8_t flags, const Link& link) {
-                        return udp ? udp_frame(tuple, length, with_checksum, link)
-                                   : tcp_frame(tuple, flags, length, link);
+                        return l4_frame(udp, tuple, flags, length, with_checksum, link);
                     };
                     const auto there = send(0, frame(client, kSyn, in), Tick{100});
                     ASSERT_TRUE(there);

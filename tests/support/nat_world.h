@@ -27,6 +27,12 @@ inline Config nat_config(L4PortRange range = {32'768, 65'535}) {
     return config;
 }
 
+// A TCP segment with these flags, or a datagram.
+inline Bytes l4_frame(bool udp, const Tuple& tuple, std::uint8_t flags, std::size_t length,
+                      bool with_checksum, const Link& link) {
+    return udp ? udp_frame(tuple, length, with_checksum, link) : tcp_frame(tuple, flags, length, link);
+}
+
 class NatTest : public DriversTest {
   protected:
     void start(const Config& config, unsigned workers = 1, std::uint64_t sessions = 4096) {

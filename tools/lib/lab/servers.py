@@ -185,3 +185,23 @@ class WebServers:
     def __exit__(self, *_: object) -> None:
         for server in (*self.tunnels.values(), *self.by_name.values()):
             server.stop()
+
+    def is_big_file(self, file: Path) -> bool:
+        """Whether it is, byte by byte, what every server has under /100m. It goes."""
+        with open(file, "rb") as content:
+            same = hashlib.file_digest(content, "sha256").hexdigest() == self.sha256
+        file.unlink()
+        return same
+
+    def download_whole(self, url: str, directory: Path) -> bool:
+        """The client gets the big file from `url`, which ends with a slash."""
+        got = directory / "100m"
+        self.lab.execute("client", "curl", "-sS", "--max-time", "60", "-o", str(got), f"{url}100m", timeout=70)
+        return self.is_big_file(got)
+
+    def upload_whole(self, url: str, name: str) -> bool:
+        """The client puts the big file under `url`, and one server has it."""
+        self.lab.execute("client", "curl", "-sS", "--fail", "--max-time", "60", "-T", str(self.files / "100m"),
+                         f"{url}put/{name}", timeout=70)
+        kept = [file for server in self.by_name.values() if (file := server.directory / "put" / name).exists()]
+        return len(kept) == 1 and self.is_big_file(kept[0])

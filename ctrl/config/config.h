@@ -74,6 +74,7 @@ struct TimeoutsConfig {
     Duration tcp_opening{10'000}, tcp_established{350'000}, tcp_closing{10'000}, udp{120'000};
     // Of sessions (mode nat): RFC 5382 REQ-5, RFC 4787 REQ-5.
     Duration nat_tcp_established{7'440'000}, nat_tcp_transitory{240'000}, nat_udp{300'000};
+    Duration nat_tcp_time_wait{60'000};
     bool operator==(const TimeoutsConfig&) const = default;
 };
 

@@ -104,6 +104,7 @@ void diff_timeouts(const TimeoutsConfig& before, const TimeoutsConfig& after, Se
     compare(to, "timeouts: udp", before.udp, after.udp);
     compare(to, "timeouts: nat_tcp_established", before.nat_tcp_established, after.nat_tcp_established);
     compare(to, "timeouts: nat_tcp_transitory", before.nat_tcp_transitory, after.nat_tcp_transitory);
+    compare(to, "timeouts: nat_tcp_time_wait", before.nat_tcp_time_wait, after.nat_tcp_time_wait);
     compare(to, "timeouts: nat_udp", before.nat_udp, after.nat_udp);
 }
 

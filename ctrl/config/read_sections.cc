@@ -99,6 +99,7 @@ void read_timeouts(GroupReader& root, Config& config) {
         group.read("udp", kAllowed, config.timeouts.udp);
         group.read("nat_tcp_established", kAllowed, config.timeouts.nat_tcp_established);
         group.read("nat_tcp_transitory", kAllowed, config.timeouts.nat_tcp_transitory);
+        group.read("nat_tcp_time_wait", kAllowed, config.timeouts.nat_tcp_time_wait);
         group.read("nat_udp", kAllowed, config.timeouts.nat_udp);
     });
 }

@@ -16,8 +16,13 @@ struct CounterMetric {
 constexpr std::array kCounters = {
     CounterMetric{"nat_sessions_total", "Sessions begun.", &WorkerCounters::session_inserts},
     CounterMetric{"nat_session_evictions_total",
-                  "Sessions that nobody had answered and that made room for others.",
+                  "Sessions that made room in a full table: unanswered, or long over.",
                   &WorkerCounters::session_evictions},
+    CounterMetric{
+        "nat_snat_ports_taken_over_total",
+        "SNAT ports that went to a new session as none was left: their sessions were over for longer "
+        "than nat_tcp_time_wait, or never established.",
+        &WorkerCounters::snat_ports_taken_over},
     CounterMetric{"nat_replies_total", "Packets of backends, translated back.", &WorkerCounters::replies},
     CounterMetric{"nat_replies_handed_over_total",
                   "Packets of backends that came to another worker than their session's.",

@@ -353,7 +353,8 @@ std::unique_ptr<const ForwardingSnapshot> Compiler::assemble() {
                       to_ticks(config_.timeouts.tcp_closing), to_ticks(config_.timeouts.udp)});
     snapshot->session_timeouts = {.established = to_ticks(config_.timeouts.nat_tcp_established),
                                   .transitory = to_ticks(config_.timeouts.nat_tcp_transitory),
-                                  .udp = to_ticks(config_.timeouts.nat_udp)};
+                                  .udp = to_ticks(config_.timeouts.nat_udp),
+                                  .time_wait = to_ticks(config_.timeouts.nat_tcp_time_wait)};
     snapshot->service_vips = world_.service_vips;
     snapshot->services = world_.services;
     for (std::size_t mode = 0; mode < kForwardingModes; ++mode)

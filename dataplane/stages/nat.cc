@@ -47,9 +47,37 @@ void NatPart::hand_over(Burst& burst, std::uint32_t i, std::uint16_t owner, Hand
 
 // --- from client to backend
 
-// A port whose reply comes to this worker, of an address of the egress port's. False: there is none left.
+// Who had its tuple, and gives way, ends here.
+void NatPart::take_over(Session& holder) noexcept {
+    forget(holder);
+    counters_.snat_ports_taken_over.add(1);
+}
+
+// A port whose reply with the constant comes to this worker: the first free one, or if none of the first
+// kFreeLooks is, the first whose session gives way. 0: neither. Precondition: reply.snat_port is any.
+std::uint16_t NatPart::find_port(ReplyTuple reply, const SnatPorts& ports, std::uint32_t constant,
+                                 std::uint64_t start, const NatContext& context) noexcept {
+    Session* over = nullptr;
+    std::uint32_t looks = 0;
+    bool is_free = false;
+    const std::uint16_t port =
+        ports.choose(worker_, constant, start, kPortTries, [&](std::uint16_t candidate) {
+            reply.snat_port = Be16(candidate);
+            Session* holder = sessions_.holder(reply, sessions_.hash_of(reply));
+            if (holder == nullptr) return is_free = true;
+            if (over == nullptr && gives_way(*holder, context.now, context.world.session_timeouts))
+                over = holder;
+            return ++looks >= kFreeLooks && over != nullptr;
+        });
+    if (is_free || over == nullptr) return port;
+    const std::uint16_t taken = over->snat_port.value();
+    take_over(*over);
+    return taken;
+}
+
+// A port of an address of the egress port's. False: there is none left.
 template <class B>
-bool NatPart::take_port(Session& session, const PortRecord& egress, Tick now) noexcept {
+bool NatPart::take_port(Session& session, const PortRecord& egress, const NatContext& context) noexcept {
     ReplyTuple reply = session.reply_tuple();
     reply.snat_port = Be16(0);
     reply.snat = SnatId{0};
@@ -57,39 +85,40 @@ bool NatPart::take_port(Session& session, const PortRecord& egress, Tick now) no
     Exhausted& exhausted = exhausted_[endpoint % kExhausted];
     const auto tag = static_cast<std::uint32_t>(endpoint >> 32) | 1;
     // Looking through a range in vain costs much: once a tick and endpoint is enough.
-    if (exhausted.tag == tag && exhausted.when == now) return false;
+    if (exhausted.tag == tag && exhausted.when == context.now) return false;
     const auto backend = address_in<typename B::Address>(session.backend_address);
-    const std::uint64_t start = sessions_.hash_of(session.client_tuple()) + static_cast<std::uint32_t>(now);
+    const std::uint64_t start =
+        sessions_.hash_of(session.client_tuple()) + static_cast<std::uint32_t>(context.now);
     for (std::size_t n = 0; n < egress.snat.size(); ++n) {
         const SnatAddress& snat = egress.snat[(start + n) % egress.snat.size()];
         if (snat.address.family() != B::kFamily) continue;
         reply.snat = snat.id;
         const std::uint32_t constant =
             reply_hash<B>(backend, address_of<B>(snat.address), session.backend_port, 0);
-        const std::uint16_t port =
-            snat_ports<B>(egress).choose(worker_, constant, start, kPortTries, [&](std::uint16_t candidate) {
-                reply.snat_port = Be16(candidate);
-                return !sessions_.is_taken(reply, sessions_.hash_of(reply));
-            });
+        const std::uint16_t port = find_port(reply, snat_ports<B>(egress), constant, start, context);
         if (port == 0) continue;
         session.snat = snat.id;
         session.snat_port = Be16(port);
         return true;
     }
-    exhausted = {tag, now};
+    exhausted = {tag, context.now};
     return false;
 }
 
 // What makes its replies its own. In mode dnat that is the client's own tuple: no other service may have
 // translated it to the same backend and port.
-bool NatPart::take_tuple(Session& session, const PortRecord& egress, Tick now) noexcept {
+bool NatPart::take_tuple(Session& session, const PortRecord& egress, const NatContext& context) noexcept {
     if (!session.has(Session::kDnat))
-        return session.backend_family() == Family::v4 ? take_port<V4>(session, egress, now)
-                                                      : take_port<V6>(session, egress, now);
+        return session.backend_family() == Family::v4 ? take_port<V4>(session, egress, context)
+                                                      : take_port<V6>(session, egress, context);
     session.snat = kNoSnat;
     session.snat_port = session.client_port;
     const ReplyTuple reply = session.reply_tuple();
-    return !sessions_.is_taken(reply, sessions_.hash_of(reply));
+    Session* holder = sessions_.holder(reply, sessions_.hash_of(reply));
+    if (holder == nullptr) return true;
+    if (!gives_way(*holder, context.now, context.world.session_timeouts)) return false;
+    take_over(*holder);
+    return true;
 }
 
 // A new session, or null, and the packet is dropped.
@@ -118,14 +147,14 @@ Session* NatPart::begin(Burst& burst, std::uint32_t i, const NatContext& context
     session.state = is_datagram ? FlowState::udp_first : FlowState::tcp_opening;
     session.deadline = context.now + session_timeout(session.state, context.world.session_timeouts);
     const PortRecord& egress = context.world.ports[index(record.egress)];
-    if (!take_tuple(session, egress, context.now)) {
+    if (!take_tuple(session, egress, context)) {
         if (egress.resets_when_exhausted && !is_datagram)
             reset_client(burst, i, context.world, context.originated, counters_);
         burst.drop(i, DropReason::no_snat_port);
         return nullptr;
     }
-    const auto outcome =
-        sessions_.insert(session, context.now, [this](const Session& gone) noexcept { count_end(gone); });
+    const auto outcome = sessions_.insert(session, context.now, context.world.session_timeouts,
+                                          [this](const Session& gone) noexcept { count_end(gone); });
     counters_.sessions.set(sessions_.entries());
     if (outcome == SessionTable::Outcome::full) {
         burst.drop(i, DropReason::session_full);

@@ -74,8 +74,9 @@ class NatPart {
     [[nodiscard]] const SessionTable& sessions() const noexcept { return sessions_; }
 
   private:
-    // SNAT ports that are looked at for one new flow, and endpoints that are known to have none left.
-    static constexpr std::uint32_t kPortTries = 4'096, kExhausted = 256;
+    // SNAT ports that are looked at for one new flow, of them the first for a free one only; and endpoints
+    // that are known to have none left.
+    static constexpr std::uint32_t kPortTries = 4'096, kFreeLooks = 64, kExhausted = 256;
     struct Exhausted {
         std::uint32_t tag = 0;
         Tick when{};
@@ -96,9 +97,14 @@ class NatPart {
     template <class F>
     Session* begin(Burst& burst, std::uint32_t i, const NatContext& context, const NatTarget& target,
                    const ClientTuple& client) noexcept;
-    [[nodiscard]] bool take_tuple(Session& session, const PortRecord& egress, Tick now) noexcept;
+    void take_over(Session& holder) noexcept;
+    [[nodiscard]] std::uint16_t find_port(ReplyTuple reply, const SnatPorts& ports, std::uint32_t constant,
+                                          std::uint64_t start, const NatContext& context) noexcept;
+    [[nodiscard]] bool take_tuple(Session& session, const PortRecord& egress,
+                                  const NatContext& context) noexcept;
     template <class B>
-    [[nodiscard]] bool take_port(Session& session, const PortRecord& egress, Tick now) noexcept;
+    [[nodiscard]] bool take_port(Session& session, const PortRecord& egress,
+                                 const NatContext& context) noexcept;
     template <class F>
     void forward(Burst& burst, std::uint32_t i, const ForwardingSnapshot& world,
                  const Session& session) noexcept;

@@ -6,8 +6,8 @@
 // Theory of operation of its life. weir sees both directions, so a session knows more than an entry of the
 // flow table: it is established only once its backend has answered, and it is closing only once both sides
 // have said FIN. A RST of either side shortens it; the next segment takes that back, as the RST may be forged
-// (RFC 5961, RFC 7857 2.2). While a session lasts nobody else gets its SNAT port towards that backend: as the
-// shortest timeout of TCP is longer than any TIME_WAIT, a port is never used again too early.
+// (RFC 5961, RFC 7857 2.2). While a session lasts nobody else gets its SNAT port towards that backend; where
+// none is left, gives_way() says whose may go before its time: never that of an established one.
 //
 // Layout and state only; the table is session_table.h. Ports and addresses are as on the wire.
 #pragma once
@@ -70,6 +70,8 @@ struct SessionTimeouts {
     TickCount established = 7'440 * kTicksPerSecond;
     TickCount transitory = 240 * kTicksPerSecond;
     TickCount udp = 300 * kTicksPerSecond;
+    // How long a backend may remember a closed connection: 60 s by Linux, 1 to 4 min by RFC 9293 3.4.2.
+    TickCount time_wait = 60 * kTicksPerSecond;
 };
 
 struct alignas(64) Session {
@@ -132,6 +134,23 @@ static_assert(sizeof(Session) == 64 && std::is_trivially_copyable_v<Session>);
         default:
             return timeouts.transitory;
     }
+}
+
+// What a client needs to answer its backend, on the longest of ways (RFC 5382 REQ-4 waits as long).
+inline constexpr TickCount kOpeningPatience = 6 * kTicksPerSecond;
+
+// Whether another session may have its place, or its SNAT port, where no other is left: it is over and its
+// backend has forgotten it, or it has never been established and nobody has said anything for a while, as in
+// a SYN flood. A backend that does remember it answers the newcomer's SYN with an ACK, the newcomer's RST
+// makes it forget, and the SYN that follows is taken (RFC 9293 3.10.7.4, RFC 6191).
+[[nodiscard]] inline bool gives_way(const Session& session, Tick now,
+                                    const SessionTimeouts& timeouts) noexcept {
+    if (!session.is_live(now)) return true;
+    const TickCount left{static_cast<std::uint32_t>(session.deadline) - static_cast<std::uint32_t>(now)};
+    const TickCount timeout = session_timeout(session.state, timeouts);
+    const TickCount idle = left < timeout ? timeout - left : 0;
+    if (session.state == FlowState::tcp_closing) return idle >= timeouts.time_wait;
+    return (session.state == FlowState::tcp_opening || session.is_unanswered()) && idle >= kOpeningPatience;
 }
 
 namespace detail {

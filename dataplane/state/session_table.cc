@@ -78,12 +78,12 @@ Session* SessionTable::find(const ClientTuple& tuple, std::uint64_t hash, Tick n
 }
 
 Session* SessionTable::find(const ReplyTuple& tuple, std::uint64_t hash, Tick now) noexcept {
-    Session* found = look_up(by_reply_, hash, [&](const Session& s) { return s.reply_tuple() == tuple; });
+    Session* found = holder(tuple, hash);
     return found != nullptr && found->is_live(now) ? found : nullptr;
 }
 
-bool SessionTable::is_taken(const ReplyTuple& tuple, std::uint64_t hash) const noexcept {
-    return look_up(by_reply_, hash, [&](const Session& s) { return s.reply_tuple() == tuple; }) != nullptr;
+Session* SessionTable::holder(const ReplyTuple& tuple, std::uint64_t hash) const noexcept {
+    return look_up(by_reply_, hash, [&](const Session& s) { return s.reply_tuple() == tuple; });
 }
 
 Session* SessionTable::at_client(const ClientTuple& tuple) const noexcept {
@@ -133,13 +133,13 @@ void SessionTable::erase(Session& session) noexcept {
     --entries_;
 }
 
-// Null: all that it has looked at are answered. Where it looks is a linear congruential walk: sessions that
+// Null: all that it has looked at are in use. Where it looks is a linear congruential walk: sessions that
 // are long answered lie side by side.
-Session* SessionTable::choose_victim(Tick now) noexcept {
+Session* SessionTable::choose_victim(Tick now, const SessionTimeouts& timeouts) noexcept {
     for (std::uint32_t looks = 0; looks < kEvictionLooks && used_ != 0; ++looks) {
         walk_ = walk_ * 1'664'525 + 1'013'904'223;
         Session& session = records_[std::uint64_t{walk_} * used_ >> 32];
-        if (!session.is_live(now) || session.is_unanswered()) return &session;
+        if (session.is_unanswered() || gives_way(session, now, timeouts)) return &session;
     }
     return nullptr;
 }

@@ -5,9 +5,9 @@
 // can move up when one before it goes (no tombstones). Tags come from hashes under a key that nobody knows,
 // and a match is compared in full: a session is found by exactly its tuple.
 //
-// Full: a session that nobody has answered makes room, the first among kEvictionLooks of the table, taken
-// here and there. So a SYN flood, of which the table is then full, pushes out its own sessions, and no
-// answered one. Expired sessions are misses, swept or not.
+// Full: a session that nobody has answered, or that gives way (session.h), makes room, the first among
+// kEvictionLooks of the table, taken here and there. So a SYN flood, of which the table is then full, pushes
+// out its own sessions, and no established one. Expired sessions are misses, swept or not.
 //
 // One thread: the worker that owns it. No allocation; the memory is the caller's.
 #pragma once
@@ -36,9 +36,8 @@ class SessionTable {
     // Null: there is none that lives.
     [[nodiscard]] Session* find(const ClientTuple& tuple, std::uint64_t hash, Tick now) noexcept;
     [[nodiscard]] Session* find(const ReplyTuple& tuple, std::uint64_t hash, Tick now) noexcept;
-    // Whether any session has the tuple, one that has expired and is not swept included: its port is not
-    // free.
-    [[nodiscard]] bool is_taken(const ReplyTuple& tuple, std::uint64_t hash) const noexcept;
+    // Who has the tuple, also one that has expired and is not swept: its port is not free. Null: nobody.
+    [[nodiscard]] Session* holder(const ReplyTuple& tuple, std::uint64_t hash) const noexcept;
 
     void prefetch_client(std::uint64_t hash) const noexcept { prefetch(&by_client_[place_of(hash)]); }
     void prefetch_reply(std::uint64_t hash) const noexcept { prefetch(&by_reply_[place_of(hash)]); }
@@ -50,14 +49,15 @@ class SessionTable {
     // A copy of `session` under both its tuples. on_removed(const Session&) is told of one that makes room.
     // Precondition: neither tuple is taken (find() has said so of the client's, whose expired owner goes).
     template <class OnRemoved>
-    Outcome insert(const Session& session, Tick now, OnRemoved&& on_removed) noexcept {
+    Outcome insert(const Session& session, Tick now, const SessionTimeouts& timeouts,
+                   OnRemoved&& on_removed) noexcept {
         Outcome outcome = Outcome::inserted;
         if (Session* old = at_client(session.client_tuple())) {
             on_removed(*old);
             erase(*old);
         }
         if (free_ == kNone && used_ == capacity_) {
-            Session* victim = choose_victim(now);
+            Session* victim = choose_victim(now, timeouts);
             if (victim == nullptr) return Outcome::full;
             if (victim->is_live(now)) outcome = Outcome::evicted;
             on_removed(*victim);
@@ -116,7 +116,7 @@ class SessionTable {
     void add_cell(Cell* cells, std::uint64_t hash, std::uint32_t record) noexcept;
     void remove_cell(Cell* cells, std::uint64_t hash, std::uint32_t record) noexcept;
     void place(const Session& session) noexcept;
-    [[nodiscard]] Session* choose_victim(Tick now) noexcept;
+    [[nodiscard]] Session* choose_victim(Tick now, const SessionTimeouts& timeouts) noexcept;
 
     HashKey key_;
     Session* records_ = nullptr;

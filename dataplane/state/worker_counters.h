@@ -103,8 +103,9 @@ struct alignas(64) WorkerCounters {
     Counter sticky_handed_over;  // packets to the worker that decides for their client
     Counter sessions;            // translated flows, live or not yet swept; each has one SNAT port
     Counter session_inserts;
-    Counter session_evictions;  // sessions that nobody had answered and that made room
-    Counter replies;            // of backends, translated back
+    Counter session_evictions;                          // sessions that gave way in a full table
+    Counter snat_ports_taken_over;                      // ports whose sessions gave way, as no other was left
+    Counter replies;                                    // of backends, translated back
     Counter replies_handed_over, requests_handed_over;  // to the worker that has their session
     Counter identities_sent;    // packets of clients that carry a PROXY header or a toa option
     Counter toa_left_out;       // packets that were to carry a toa option, and had no room for it

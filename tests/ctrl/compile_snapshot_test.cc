@@ -63,10 +63,15 @@ TEST_F(CompileTest, ASnapshotSaysWhatTheConfigurationSays) {
     config.services[0].udp = true;
     config.services[0].ports = {{80, 80, false}, {8000, 8099, false}};
     config.timeouts.udp = Duration(1500);
+    config.timeouts.nat_tcp_time_wait = Duration(120'000);
     const ForwardingSnapshot& snapshot = compile(config);
     EXPECT_EQ(snapshot.generation, 1u);
     EXPECT_EQ(snapshot.timeouts[FlowState::udp].ticks(), 96u) << "ticks of 1/64 s";
     EXPECT_EQ(snapshot.timeouts[FlowState::tcp_established].ticks(), 350u * 64);
+    EXPECT_EQ(snapshot.session_timeouts.established, 7'440u * 64);
+    EXPECT_EQ(snapshot.session_timeouts.transitory, 240u * 64);
+    EXPECT_EQ(snapshot.session_timeouts.udp, 300u * 64);
+    EXPECT_EQ(snapshot.session_timeouts.time_wait, 120u * 64);
     const std::uint32_t vip = snapshot.services.find_vip(ip("203.0.113.10").v4());
     ASSERT_NE(vip, ServiceTable::kNotVip);
     const ServiceId service_id = snapshot.services.find_service(vip, IpProtocol::udp, 8042);

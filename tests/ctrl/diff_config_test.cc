@@ -43,6 +43,9 @@ TEST(DiffConfig, NamesChangesOfBackendsAndServices) {
               Sentences{"pool web: client_address none -> proxy_v1"});
     EXPECT_EQ(diff_config(config_with(), config_with(8, "timeouts = { udp = \"1m\"; };")).changes,
               Sentences{"timeouts: udp 2m -> 1m"});
+    EXPECT_EQ(
+        diff_config(config_with(), config_with(8, "timeouts = { nat_tcp_time_wait = \"2m\"; };")).changes,
+        Sentences{"timeouts: nat_tcp_time_wait 1m -> 2m"});
 }
 
 TEST(DiffConfig, NamesWhatNeedsARestart) {

@@ -4,15 +4,12 @@
 
 #include "tests/dataplane/figure.h"
 #include "tests/support/nat_world.h"
+#include "tests/support/sanitized.h"
 
 namespace weir::test {
 namespace {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint64_t kForged = 50'000;
-#else
-constexpr std::uint64_t kForged = 1'000'000;
-#endif
+constexpr std::uint64_t kForged = kSanitized ? 50'000 : 1'000'000;
 
 // A packet that pretends to be a reply to `answer`: from elsewhere, of another protocol, to another port.
 Bytes forged(const Tuple& answer, std::uint64_t number, std::mt19937_64& random) {
@@ -120,6 +117,124 @@ TEST_F(NatTest, who_gets_no_port_is_reset_where_asked) {
     EXPECT_FALSE(send(0, udp_frame(flow(2), 0, true, in), Tick{102})) << "a datagram has no RST";
     EXPECT_EQ(drops(DropReason::no_snat_port), 2u);
     EXPECT_EQ(world_->worker().counters().originated[kOriginatedRst].value(), 1u);
+}
+
+// A range of eight ports towards one backend.
+class NatPortsTest : public NatTest {
+  protected:
+    static constexpr Tick kStart{1'000};
+    void SetUp() override {
+        NatTest::SetUp();
+        Config config = nat_config({40'000, 40'007});
+        config.pools[0].backends.change().pop_back();
+        start(config);
+    }
+    static constexpr Tick after(double seconds) {
+        return kStart + static_cast<TickCount>(seconds * kTicksPerSecond);
+    }
+    // The reply's tuple of a new flow; its port is 0 if it has got none.
+    Tuple open(std::uint32_t number, Tick now) {
+        const auto there = send(0, tcp_frame(flow(number), kSyn), now);
+        return there ? turned(tuple_of(*there)) : Tuple{.destination_port = 0};
+    }
+    Tuple establish(std::uint32_t number, Tick now) {
+        const Tuple answer = open(number, now);
+        EXPECT_TRUE(send(0, tcp_frame(answer, kSyn | kAck), now));
+        EXPECT_TRUE(send(0, tcp_frame(flow(number), kAck), now));
+        return answer;
+    }
+    void close(std::uint32_t number, const Tuple& answer, Tick now) {
+        EXPECT_TRUE(send(0, tcp_frame(flow(number), kFin | kAck), now));
+        EXPECT_TRUE(send(0, tcp_frame(answer, kFin | kAck), now));
+        EXPECT_TRUE(send(0, tcp_frame(flow(number), kAck), now));
+    }
+    std::uint64_t taken_over() { return sum(&WorkerCounters::snat_ports_taken_over); }
+};
+
+TEST_F(NatPortsTest, of_a_session_that_is_over_for_long_goes_to_a_new_one) {
+    std::vector<Tuple> answers;
+    for (std::uint32_t number = 0; number < 8; ++number) answers.push_back(establish(number, kStart));
+    for (std::uint32_t number = 0; number < 4; ++number) close(number, answers[number], kStart);
+    EXPECT_EQ(open(100, after(59)).destination_port, 0) << "its backend may be in TIME_WAIT";
+    std::set<std::uint16_t> expected, given;
+    for (std::uint32_t number = 0; number < 4; ++number) {
+        expected.insert(answers[number].destination_port);
+        given.insert(establish(200 + number, after(61)).destination_port);
+    }
+    EXPECT_EQ(given, expected);
+    EXPECT_EQ(taken_over(), 4u);
+    EXPECT_EQ(open(300, after(62)).destination_port, 0);
+    EXPECT_EQ(open(301, after(7'000)).destination_port, 0) << "an established one never gives way";
+    EXPECT_EQ(drops(DropReason::no_snat_port), 3u);
+    for (std::uint32_t number = 4; number < 8; ++number) {
+        EXPECT_EQ(tuple_of(*send(0, tcp_frame(answers[number], kAck), after(7'001))), turned(flow(number)));
+        EXPECT_TRUE(send(0, tcp_frame(flow(number), kAck), after(7'001)));
+    }
+    for (const std::uint32_t number : {0u, 1u, 2u, 3u})
+        EXPECT_FALSE(send(0, tcp_frame(flow(number), kAck), after(62))) << "its session is gone";
+    EXPECT_EQ(drops(DropReason::no_session), 4u);
+    EXPECT_EQ(sum(&WorkerCounters::sessions), 8u);
+    EXPECT_EQ(world_->worker().counters().snat_ports[0].value(), 8u);
+}
+
+TEST_F(NatPortsTest, are_taken_from_nobody_while_others_are_free) {
+    for (std::uint32_t number = 0; number < 4; ++number) close(number, establish(number, kStart), kStart);
+    std::set<std::uint16_t> given;
+    for (std::uint32_t number = 100; number < 104; ++number)
+        given.insert(open(number, after(100)).destination_port);
+    EXPECT_EQ(given.size(), 4u);
+    EXPECT_EQ(given.count(0), 0u);
+    EXPECT_EQ(taken_over(), 0u);
+    EXPECT_NE(open(104, after(100)).destination_port, 0);
+    EXPECT_EQ(taken_over(), 1u);
+}
+
+TEST_F(NatPortsTest, are_not_owned_by_a_flood_of_spoofed_syns) {
+    const Tuple established = establish(0, kStart);
+    const Tuple reset = establish(1, kStart);
+    EXPECT_TRUE(send(0, tcp_frame(flow(1), kRst), kStart));
+    for (std::uint32_t number = 100; number < 106; ++number)
+        EXPECT_TRUE(send(0, tcp_frame(open(number, kStart), kSyn | kAck), kStart));
+    EXPECT_EQ(open(200, after(5.9)).destination_port, 0);
+    for (std::uint32_t number = 201; number < 207; ++number)
+        EXPECT_NE(establish(number, after(6.1)).destination_port, 0);
+    EXPECT_EQ(taken_over(), 6u);
+    EXPECT_EQ(open(300, after(200)).destination_port, 0);
+    EXPECT_TRUE(send(0, tcp_frame(established, kAck), after(201)));
+    EXPECT_TRUE(send(0, tcp_frame(reset, kAck), after(201))) << "the RST may have been forged";
+}
+
+TEST_F(NatPortsTest, of_datagrams_go_only_where_nobody_has_answered) {
+    std::vector<Tuple> answers;
+    for (std::uint32_t number = 0; number < 8; ++number)
+        answers.push_back(turned(tuple_of(*send(0, udp_frame(flow(number)), kStart))));
+    for (std::uint32_t number = 0; number < 7; ++number)
+        EXPECT_TRUE(send(0, udp_frame(answers[number]), kStart));
+    EXPECT_FALSE(send(0, udp_frame(flow(100)), after(5.9)));
+    const auto there = send(0, udp_frame(flow(101)), after(6.1));
+    ASSERT_TRUE(there);
+    EXPECT_EQ(tuple_of(*there).source_port, answers[7].destination_port);
+    EXPECT_TRUE(send(0, udp_frame(turned(tuple_of(*there))), after(7)));
+    EXPECT_FALSE(send(0, udp_frame(flow(102)), after(299)));
+    for (std::uint32_t number = 0; number < 7; ++number)
+        EXPECT_TRUE(send(0, udp_frame(answers[number]), after(299)));
+}
+
+TEST_F(NatTest, a_full_table_forgets_what_is_over) {
+    constexpr std::uint32_t kSessions = 1'024;
+    start(nat_config(), 1, kSessions);
+    for (std::uint32_t number = 0; number < kSessions; ++number) {
+        const Tuple answer = turned(tuple_of(*send(0, tcp_frame(flow(number), kSyn), Tick{100})));
+        ASSERT_TRUE(send(0, tcp_frame(answer, number % 2 != 0 ? kFin | kAck : kSyn | kAck), Tick{100}));
+        ASSERT_TRUE(send(0, tcp_frame(flow(number), number % 2 != 0 ? kFin | kAck : kAck), Tick{100}));
+    }
+    EXPECT_FALSE(send(0, tcp_frame(flow(100'000), kSyn), Tick{100 + 59 * kTicksPerSecond}));
+    EXPECT_EQ(drops(DropReason::session_full), 1u);
+    for (std::uint32_t number = 100'001; number < 100'101; ++number)
+        EXPECT_TRUE(send(0, tcp_frame(flow(number), kSyn), Tick{100 + 61 * kTicksPerSecond}));
+    EXPECT_EQ(sum(&WorkerCounters::session_evictions), 100u);
+    for (std::uint32_t number = 0; number < kSessions; number += 2)
+        EXPECT_TRUE(send(0, tcp_frame(flow(number), kAck), Tick{100 + 62 * kTicksPerSecond}));
 }
 
 // Two ports, of which the client's carries less. RFC 1191, RFC 4443 3.2.

@@ -44,16 +44,22 @@ Session session_of(std::uint32_t client, std::uint16_t client_port, std::uint16_
     return session;
 }
 
+// As those of session_of(), at Tick{0}: nothing gives way soon.
+constexpr SessionTimeouts kTimeouts{.transitory = 1'000};
+
 struct Table : Memory {
     explicit Table(std::uint64_t sessions) : Memory(sessions), table(span(), HashKey::zero()) {}
     SessionTable::Outcome insert(const Session& session, Tick now = Tick{1}) {
-        return table.insert(session, now, [&](const Session& gone) { removed.push_back(gone); });
+        return table.insert(session, now, kTimeouts, [&](const Session& gone) { removed.push_back(gone); });
     }
     Session* client(const Session& s, Tick now = Tick{1}) {
         return table.find(s.client_tuple(), table.hash_of(s.client_tuple()), now);
     }
     Session* reply(const Session& s, Tick now = Tick{1}) {
         return table.find(s.reply_tuple(), table.hash_of(s.reply_tuple()), now);
+    }
+    const Session* holder(const Session& s) const {
+        return table.holder(s.reply_tuple(), table.hash_of(s.reply_tuple()));
     }
     SessionTable table;
     std::vector<Session> removed;
@@ -81,7 +87,7 @@ TEST(SessionTable, FindsASessionByBothTuplesAndByNoOther) {
         Session other = session;
         change(other);
         EXPECT_EQ(t.reply(other), nullptr);
-        EXPECT_FALSE(t.table.is_taken(other.reply_tuple(), t.table.hash_of(other.reply_tuple())));
+        EXPECT_EQ(t.holder(other), nullptr);
     }
     t.table.erase(*t.client(session));
     EXPECT_EQ(t.client(session), nullptr);
@@ -93,7 +99,7 @@ TEST(SessionTable, ATableWithoutRoomKnowsNobody) {
     SessionTable table({}, HashKey::zero());
     const Session session = session_of(1, 1, 1);
     EXPECT_EQ(table.find(session.client_tuple(), table.hash_of(session.client_tuple()), Tick{1}), nullptr);
-    EXPECT_EQ(table.insert(session, Tick{1}, [](const Session&) {}), SessionTable::Outcome::full);
+    EXPECT_EQ(table.insert(session, Tick{1}, kTimeouts, [](const Session&) {}), SessionTable::Outcome::full);
 }
 
 TEST(SessionTable, ExpiredIsAMissButItsPortIsNotFreeBeforeTheSweep) {
@@ -102,12 +108,12 @@ TEST(SessionTable, ExpiredIsAMissButItsPortIsNotFreeBeforeTheSweep) {
     (void)t.insert(session);
     EXPECT_NE(t.client(session, Tick{999}), nullptr);
     EXPECT_EQ(t.client(session, Tick{1'000}), nullptr);
-    EXPECT_TRUE(t.table.is_taken(session.reply_tuple(), t.table.hash_of(session.reply_tuple())));
+    EXPECT_NE(t.holder(session), nullptr);
     EXPECT_TRUE(t.table.sweep(
         10, Tick{1'000}, [](const Session&) { return false; },
         [&](const Session& gone) { t.removed.push_back(gone); }));
     ASSERT_EQ(t.removed.size(), 1u);
-    EXPECT_FALSE(t.table.is_taken(session.reply_tuple(), t.table.hash_of(session.reply_tuple())));
+    EXPECT_EQ(t.holder(session), nullptr);
 }
 
 TEST(SessionTable, FullItForgetsTheUnansweredOnly) {
@@ -179,7 +185,7 @@ TEST(SessionTable, AMillionSessionsShareNoTupleAndEveryReplyFindsItsClient) {
             ports.choose(0, i % kBackends, i * 0x9e37'79b9ull, 65'536, [&](std::uint16_t p) {
                 session.snat_port = Be16(p);
                 ++tries;
-                return !t.table.is_taken(session.reply_tuple(), t.table.hash_of(session.reply_tuple()));
+                return t.holder(session) == nullptr;
             });
         ASSERT_NE(port, 0);
         ASSERT_EQ(t.insert(session), SessionTable::Outcome::inserted) << i;

@@ -7,15 +7,12 @@
 
 #include "ctrl/tables/compile_snapshot.h"
 #include "tests/ctrl/config_builder.h"
+#include "tests/support/sanitized.h"
 
 namespace weir {
 namespace {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr unsigned kRounds = 300;
-#else
-constexpr unsigned kRounds = 3'000;
-#endif
+constexpr unsigned kRounds = kSanitized ? 300 : 3'000;
 
 class RandomConfig {
   public:

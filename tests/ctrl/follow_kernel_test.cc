@@ -4,17 +4,14 @@
 #include <cstdio>
 
 #include "tests/ctrl/following_world.h"
+#include "tests/support/sanitized.h"
 
 namespace weir::test {
 namespace {
 
 const MacAddress kFirst = mac("02:00:00:00:00:11"), kSecond = mac("02:00:00:00:00:12");
 const MacAddress kRouter = mac("02:00:00:00:00:fe"), kOtherRouter = mac("02:00:00:00:00:fd");
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::chrono::milliseconds kPromise{500};  // sanitizers take many times as long
-#else
-constexpr std::chrono::milliseconds kPromise{50};
-#endif
+constexpr std::chrono::milliseconds kPromise{kSanitized ? 500 : 50};
 
 using FollowKernelTest = FollowingWorld;
 

@@ -14,6 +14,7 @@
 #include "ctrl/health/prober.h"
 #include "tests/ctrl/probe_testing.h"
 #include "tests/support/loopback_server.h"
+#include "tests/support/sanitized.h"
 
 namespace weir {
 namespace {
@@ -156,9 +157,7 @@ std::size_t most_memory_each(const ProbeSpec& spec, std::size_t count) {
 }
 
 TEST(Prober, MemoryOfAProbeUnderWay) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    GTEST_SKIP() << "sanitizers' own memory";
-#endif
+    if (kSanitized) GTEST_SKIP() << "sanitizers' own memory";
     // OpenSSL's context and read buffer, libcurl's HTTP/2 read buffer and nghttp2's session are what they
     // are.
     const std::map<ProbeProtocol, std::size_t> allowed = {{ProbeProtocol::tcp, 4},
@@ -178,9 +177,7 @@ TEST(Prober, MemoryOfAProbeUnderWay) {
 
 // What a hostile server can make of it.
 TEST_F(HostileServers, TakeNoMoreMemoryThanAProbeMay) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    GTEST_SKIP() << "sanitizers' own memory";
-#endif
+    if (kSanitized) GTEST_SKIP() << "sanitizers' own memory";
     for (const Kind& kind : kinds) {
         ProbeSpec spec = spec_for(ProbeProtocol::http, kind.server->port());
         spec.body = kind.body;

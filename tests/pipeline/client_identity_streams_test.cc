@@ -5,6 +5,7 @@
 
 #include "tests/dataplane/figure.h"
 #include "tests/pipeline/identity_segments.h"
+#include "tests/support/sanitized.h"
 
 namespace weir::test {
 namespace {
@@ -235,7 +236,7 @@ class StreamsTest : public IdentityTest {
 };
 
 TEST_F(StreamsTest, the_server_gets_the_header_and_every_byte_once) {
-    constexpr std::uint32_t kRuns = 4'000;
+    constexpr std::uint32_t kRuns = kSanitized ? 500 : 4'000;
     for (const auto identity : {ClientIdentity::proxy_v1, ClientIdentity::proxy_v2}) {
         start(identity);
         for (std::uint32_t seed = 0; seed < kRuns; ++seed) {

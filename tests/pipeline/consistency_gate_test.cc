@@ -8,15 +8,12 @@
 #include "tests/dataplane/figure.h"
 #include "tests/drivers/eal_fixture.h"
 #include "tests/pipeline/consistency_churn.h"
+#include "tests/support/sanitized.h"
 
 namespace weir::test::consistency {
 namespace {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint32_t kChanges = 600, kFlows = 6'000;
-#else
-constexpr std::uint32_t kChanges = 6'400, kFlows = 52'000;
-#endif
+constexpr std::uint32_t kChanges = kSanitized ? 600 : 6'400, kFlows = kSanitized ? 6'000 : 52'000;
 constexpr unsigned kWorkers = 2;
 constexpr std::uint64_t kTable = 131'072;
 // Every flow sends each 10 s, long before weir forgets it.

@@ -3,15 +3,12 @@
 
 #include "tests/dataplane/figure.h"
 #include "tests/support/nat_world.h"
+#include "tests/support/sanitized.h"
 
 namespace weir::test {
 namespace {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint32_t kChecksumStep = 16;
-#else
-constexpr std::uint32_t kChecksumStep = 1;
-#endif
+constexpr std::uint32_t kChecksumStep = kSanitized ? 16 : 1;
 
 // Every frame is compared with one that is built from nothing: so checksums are judged by full recomputation.
 TEST_F(NatTest, both_directions_are_exact_to_the_byte) {

@@ -3,6 +3,7 @@
 #include "tests/dataplane/figure.h"
 #include "tests/drivers/eal_fixture.h"
 #include "tests/pipeline/consistency_gate.h"
+#include "tests/support/sanitized.h"
 
 namespace weir::test::consistency {
 namespace {
@@ -78,11 +79,7 @@ constexpr std::array<Rules, kPools> kPolicies = {{
     {.below = Rules::Below::drop},
 }};
 constexpr unsigned kMembers = 20, kSurvivors = 2;
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint32_t kFlows = 1'000, kFlappingFlows = 200;
-#else
-constexpr std::uint32_t kFlows = 4'000, kFlappingFlows = 1'000;
-#endif
+constexpr std::uint32_t kFlows = kSanitized ? 1'000 : 4'000, kFlappingFlows = kSanitized ? 200 : 1'000;
 
 using PoolFailure = DriversTest;
 

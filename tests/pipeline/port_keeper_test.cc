@@ -9,6 +9,7 @@
 #include "tests/drivers/eal_fixture.h"
 #include "tests/drivers/kernel_wire.h"
 #include "tests/support/running_worker.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/small_world.h"
 
 // DPDK's way in for drivers, which no installed header declares: raises an event as a driver does.
@@ -26,11 +27,7 @@ using Clock = std::chrono::steady_clock;
 // Of libxdp, which net_af_xdp needs: passes every frame on.
 constexpr const char* kProgram = "/usr/lib/x86_64-linux-gnu/bpf/xsk_def_xdp_prog.o";
 // From the link to the first frame.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr milliseconds kBack{10'000};  // sanitizers take many times as long
-#else
-constexpr milliseconds kBack{1000};
-#endif
+constexpr milliseconds kBack{kSanitized ? 10'000 : 1000};
 
 // Clients come by "edge" (wire0), backends are behind "core" (wire2), dsr.
 Config config_of_two_ports() {

@@ -5,15 +5,12 @@
 #include "tests/dataplane/figure.h"
 #include "tests/drivers/eal_fixture.h"
 #include "tests/pipeline/consistency_gate.h"
+#include "tests/support/sanitized.h"
 
 namespace weir::test::consistency {
 namespace {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint32_t kFlows = 6'000;
-#else
-constexpr std::uint32_t kFlows = 50'000;
-#endif
+constexpr std::uint32_t kFlows = kSanitized ? 6'000 : 50'000;
 constexpr unsigned kWorkers = 4, kMembers = 24;
 constexpr std::uint64_t kTable = 65'536;
 

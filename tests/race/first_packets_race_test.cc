@@ -11,6 +11,7 @@
 #include "tests/support/monitored_world.h"
 #include "tests/support/ring_peer.h"
 #include "tests/support/running_worker.h"
+#include "tests/support/sanitized.h"
 
 namespace weir::test {
 namespace {
@@ -19,11 +20,7 @@ using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr unsigned kWorkers = RingDevice::kQueues;
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint32_t kFlows = 8'000, kChanges = 300;
-#else
-constexpr std::uint32_t kFlows = 100'000, kChanges = 3'000;
-#endif
+constexpr std::uint32_t kFlows = kSanitized ? 8'000 : 100'000, kChanges = kSanitized ? 300 : 3'000;
 constexpr std::uint32_t kPacketsOfFlow = 10;
 
 // The backends are 10.1.7.N. Those of the first kind always serve and change their weights, those of the

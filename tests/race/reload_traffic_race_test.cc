@@ -11,6 +11,7 @@
 #include "tests/support/reload_gate.h"
 #include "tests/support/ring_peer.h"
 #include "tests/support/running_worker.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/small_world.h"
 
 namespace weir::test {
@@ -20,11 +21,7 @@ using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr unsigned kWorkers = RingDevice::kQueues;
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint32_t kFlows = 8'000, kReloads = 200;
-#else
-constexpr std::uint32_t kFlows = 100'000, kReloads = 1'000;
-#endif
+constexpr std::uint32_t kFlows = kSanitized ? 8'000 : 100'000, kReloads = kSanitized ? 200 : 1'000;
 constexpr std::uint32_t kPacketsOfFlow = 10;
 
 // Two services. "web" (203.0.113.10, TCP) differs in everything between the two sides of a reload: mode and

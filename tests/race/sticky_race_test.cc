@@ -9,6 +9,7 @@
 #include "tests/drivers/eal_fixture.h"
 #include "tests/support/ring_device.h"
 #include "tests/support/running_worker.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/small_world.h"
 
 namespace weir::test {
@@ -19,11 +20,7 @@ using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr unsigned kWorkers = RingDevice::kQueues;
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint32_t kFlows = 10'000, kReloads = 100;
-#else
-constexpr std::uint32_t kFlows = 100'000, kReloads = 1'000;
-#endif
+constexpr std::uint32_t kFlows = kSanitized ? 10'000 : 100'000, kReloads = kSanitized ? 100 : 1'000;
 constexpr std::uint32_t kPacketsOfFlow = 3, kClients = 16, kConnections = 1'000;
 
 // Backends 10.1.7.N.

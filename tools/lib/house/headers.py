@@ -1,4 +1,5 @@
-"""Each header compiles alone: a wrapper that includes nothing else passes the compiler with the project's flags."""
+"""Each header compiles alone: the build shows it of one that its own source includes first; of the others a wrapper
+that includes nothing else passes the compiler with the project's flags."""
 
 from __future__ import annotations
 
@@ -59,6 +60,14 @@ def without_files(command: list[str]) -> list[str]:
     return [word for word in kept if not word.startswith("-O")]
 
 
+def is_shown_by_the_build(header: str, root: Path, flags: dict[str, list[str]]) -> bool:
+    source = root / Path(header).with_suffix(".cc")
+    if os.path.splitext(header)[0] not in flags or not source.exists():
+        return False
+    first = next((line for line in source.read_text().splitlines() if line.startswith("#include")), "")
+    return first == f'#include "{header}"'
+
+
 def compile_alone(header: str, build: Path, flags: list[str]) -> Problem | None:
     # The directories of the flags are relative to the build folder.
     done = subprocess.run([*flags, f"-I{build.parent}", "-fdiagnostics-color=never", "-fsyntax-only", "-x", "c++", "-"], cwd=build,
@@ -73,6 +82,7 @@ def problems(build: Path, headers: list[str]) -> list[Problem]:
     flags = known_flags(build)
     if not flags:
         return [Problem(build.name, 1, NO_FLAGS)] if headers else []
+    others = [header for header in headers if not is_shown_by_the_build(header, build.parent, flags)]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        results = pool.map(lambda header: compile_alone(header, build, flags_of(header, flags)), headers)
+        results = pool.map(lambda header: compile_alone(header, build, flags_of(header, flags)), others)
         return [problem for problem in results if problem]

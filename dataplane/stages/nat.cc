@@ -84,8 +84,10 @@ bool NatPart::take_port(Session& session, const PortRecord& egress, const NatCon
     const std::uint64_t endpoint = sessions_.hash_of(reply);
     Exhausted& exhausted = exhausted_[endpoint % kExhausted];
     const auto tag = static_cast<std::uint32_t>(endpoint >> 32) | 1;
-    // Looking through a range in vain costs much: once a tick and endpoint is enough.
-    if (exhausted.tag == tag && exhausted.when == context.now) return false;
+    // Looking through a range in vain costs much: eight times a second and endpoint are enough.
+    const std::uint32_t ago =
+        static_cast<std::uint32_t>(context.now) - static_cast<std::uint32_t>(exhausted.when);
+    if (exhausted.tag == tag && ago < kTicksPerSecond / 8) return false;
     const auto backend = address_in<typename B::Address>(session.backend_address);
     const std::uint64_t start =
         sessions_.hash_of(session.client_tuple()) + static_cast<std::uint32_t>(context.now);

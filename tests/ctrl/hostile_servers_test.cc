@@ -128,7 +128,7 @@ TEST_F(HostileServers, EndInTimeAndDelayNobody) {
     }
     EXPECT_GE(hostile.size(), kinds.size() * 3);
     // Nobody waits for longer than what the hostile ones take of the core at once.
-    EXPECT_LE(metronome.most_work, 40ms);
+    EXPECT_LE(metronome.most_work, kSanitized ? 150ms : 40ms);
     EXPECT_LE(descriptors() - before, static_cast<std::ptrdiff_t>(kinds.size()) * 10);
     if (metronome.longest_gap > 40ms) GTEST_SKIP() << "the machine is too busy to judge times";
     std::size_t punctual = 0;

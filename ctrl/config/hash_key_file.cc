@@ -48,7 +48,10 @@ Result<HashKeySecret> parse_key(const std::string& path, std::string_view text) 
 }
 
 std::string failure(const std::string& path, const char* what) {
-    return fmt::format("{}: cannot {} the hash key file: {}", path, what, std::strerror(errno));
+    return fmt::format(
+        "{}: cannot {} the hash key file: {}; create its folder and let the user that weir runs as "
+        "{} the file, or change dataplane.hash_key_file",
+        path, what, std::strerror(errno), what);
 }
 
 bool write_all(int fd, std::string_view text) {

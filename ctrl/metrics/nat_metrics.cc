@@ -20,7 +20,7 @@ constexpr std::array kCounters = {
                   &WorkerCounters::session_evictions},
     CounterMetric{
         "nat_snat_ports_taken_over_total",
-        "SNAT ports that went to a new session as none was left: their sessions were over for longer "
+        "SNAT ports that went to a new session as no free one was found: their sessions were over for longer "
         "than nat_tcp_time_wait, or never established.",
         &WorkerCounters::snat_ports_taken_over},
     CounterMetric{"nat_replies_total", "Packets of backends, translated back.", &WorkerCounters::replies},
